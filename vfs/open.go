@@ -1,0 +1,275 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// OpenHow are the arguments of an open by path (struct open_how).
+type OpenHow struct {
+	Flags   int       // O_*; unknown bits are ignored
+	Mode    uint32    // permission bits of a new file, before the umask
+	Resolve WalkFlags // WalkNoXdev and so on
+}
+
+// tmpfileFlag is what O_TMPFILE has beside O_DIRECTORY.
+const tmpfileFlag = unix.O_TMPFILE &^ unix.O_DIRECTORY
+
+// creationFlags are the flags that matter to open(2) only, not to the open file.
+const creationFlags = unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC | unix.O_CLOEXEC
+
+// opening is one request to open a file.
+type opening struct {
+	flags   int
+	mask    uint32 // permissions asked for
+	created bool   // the file is new: nothing to check, nothing to truncate
+}
+
+// newOpening corresponds to build_open_flags.
+//
+// Errors: EINVAL for flags that contradict each other.
+func newOpening(flags int) (opening, error) {
+	if flags&unix.O_PATH != 0 {
+		return opening{flags: flags & (unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW)}, nil
+	}
+	o := opening{flags: flags}
+	switch flags & unix.O_ACCMODE {
+	case unix.O_RDONLY:
+		o.mask = mayRead
+	case unix.O_WRONLY:
+		o.mask = mayWrite
+	default: // 3 asks for both, and the file can do neither
+		o.mask = mayRead | mayWrite
+	}
+	if flags&unix.O_TRUNC != 0 {
+		o.mask |= mayWrite
+	}
+	switch {
+	case flags&unix.O_CREAT != 0 && flags&unix.O_DIRECTORY != 0:
+		return opening{}, unix.EINVAL
+	case flags&tmpfileFlag != 0 && (flags&unix.O_DIRECTORY == 0 || o.mask&mayWrite == 0):
+		return opening{}, unix.EINVAL
+	}
+	return o, nil
+}
+
+// OpenAt opens, and creates with O_CREAT, as openat2(2) does by path
+// (fs/namei.c: path_openat).
+//
+// Errors: those of the walk; EINVAL for contradicting flags; ELOOP for a symlink with
+// O_NOFOLLOW; ENOTDIR with O_DIRECTORY; EISDIR; EEXIST; EROFS; EACCES; EPERM for O_NOATIME on another's file;
+// ENXIO for special files; EOPNOTSUPP for O_TMPFILE where the driver cannot.
+func (v *View) OpenAt(ctx context.Context, at Path, path string, how OpenHow) (*File, error) {
+	o, err := newOpening(how.Flags)
+	if err != nil {
+		return nil, err
+	}
+	mode := how.Mode & 0o7777 &^ v.umask
+	switch {
+	case o.flags&tmpfileFlag != 0:
+		return v.openTmpfile(ctx, at, path, how.Resolve, o, mode)
+	case o.flags&unix.O_CREAT != 0:
+		return v.openCreate(ctx, at, path, how.Resolve, o, mode)
+	}
+	walk := how.Resolve
+	if o.flags&unix.O_NOFOLLOW == 0 {
+		walk |= WalkFollow
+	}
+	if o.flags&unix.O_DIRECTORY != 0 {
+		walk |= WalkDirectory
+	}
+	p, err := v.Walk(ctx, at, path, walk)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Put()
+	return o.open(ctx, v.cred, p)
+}
+
+func (v *View) openTmpfile(ctx context.Context, at Path, path string, walk WalkFlags, o opening, mode uint32) (*File, error) {
+	dir, err := v.Walk(ctx, at, path, walk|WalkFollow|WalkDirectory)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Put()
+	p, err := Tmpfile(ctx, v.cred, dir, mode, CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer p.Put()
+	if o.flags&unix.O_EXCL != 0 {
+		p.dentry.inode.state().linkable.Store(false)
+	}
+	o.flags &^= unix.O_DIRECTORY | tmpfileFlag
+	o.created = true
+	f, err := o.open(ctx, v.cred, p)
+	if err != nil {
+		return nil, err
+	}
+	f.flags.Or(unix.O_TMPFILE)
+	return f, nil
+}
+
+// openCreate walks the path itself, for a symlink in the last component may lead
+// to where the file is made.
+func (v *View) openCreate(ctx context.Context, at Path, path string, walk WalkFlags, o opening, mode uint32) (*File, error) {
+	var w walker
+	if err := w.init(ctx, v, at, path, walk&^WalkEmpty); err != nil {
+		return nil, err
+	}
+	w.start(path, true)
+	defer w.drop()
+	for tries := 0; ; {
+		last, err := w.parent()
+		if err != nil {
+			return nil, err
+		}
+		if last.Kind != LastNorm {
+			if _, err := w.last(last); err != nil {
+				return nil, err
+			}
+			return nil, o.existing(w.d)
+		}
+		if last.TrailingSlash {
+			return nil, unix.EISDIR
+		}
+		f, followed, err := o.openLast(&w, last.Name, mode)
+		switch {
+		case followed && err == nil:
+		case !errors.Is(err, errRestart):
+			return f, err
+		case tries == 8:
+			return nil, unix.EEXIST
+		default:
+			tries++ // the name appeared since it was looked up
+			w.rest = last.Name
+		}
+	}
+}
+
+// openLast opens or creates name where w is. If name is a symlink to follow, its
+// path is next. Errors: errRestart if the name appeared meanwhile.
+func (o *opening) openLast(w *walker, name string, mode uint32) (f *File, followed bool, err error) {
+	c, err := w.child(name)
+	if err != nil && Errno(err) != unix.ENOENT {
+		return nil, false, err
+	}
+	if c.vacant() {
+		if c != nil {
+			c.put()
+		}
+		f, err := o.create(w, name, mode)
+		return f, false, err
+	}
+	const stay = unix.O_NOFOLLOW | unix.O_EXCL
+	if c.kind == unix.S_IFLNK && o.flags&stay == 0 {
+		return nil, true, w.followLink(c)
+	}
+	if err := w.enter(c); err != nil {
+		return nil, false, err
+	}
+	if err := o.existing(w.d); err != nil {
+		return nil, false, err
+	}
+	f, err = o.open(w.ctx, w.cred, Path{mnt: w.mnt, dentry: w.d})
+	return f, false, err
+}
+
+// existing makes the checks of O_CREAT on something that exists.
+func (o *opening) existing(d *Dentry) error {
+	switch {
+	case o.flags&unix.O_EXCL != 0:
+		return unix.EEXIST
+	case d.isDir():
+		return unix.EISDIR
+	}
+	return nil
+}
+
+func (o *opening) create(w *walker, name string, mode uint32) (*File, error) {
+	dir := Path{mnt: w.mnt, dentry: w.d}
+	p, err := dir.create(w.ctx, w.cred, creation{name: name, kind: unix.S_IFREG, mode: mode})
+	if err != nil {
+		if Errno(err) == unix.EEXIST && o.flags&unix.O_EXCL == 0 {
+			return nil, errRestart
+		}
+		return nil, err
+	}
+	defer p.Put()
+	o.created = true
+	return o.open(w.ctx, w.cred, p)
+}
+
+// OpenPath opens an existing file, as dentry_open does, with the checks of open(2). flags are O_*; O_CREAT,
+// O_EXCL and O_NOFOLLOW mean nothing here.
+//
+// Errors: as View.OpenAt.
+func OpenPath(ctx context.Context, cred *Cred, p Path, flags int) (*File, error) {
+	o, err := newOpening(flags &^ (unix.O_CREAT | unix.O_EXCL | tmpfileFlag))
+	if err != nil {
+		return nil, err
+	}
+	return o.open(ctx, cred, p)
+}
+
+// open corresponds to do_open.
+func (o *opening) open(ctx context.Context, cred *Cred, p Path) (*File, error) {
+	if o.flags&unix.O_DIRECTORY != 0 && !p.dentry.isDir() {
+		return nil, unix.ENOTDIR
+	}
+	if o.flags&unix.O_PATH != 0 {
+		return newFile(cred, p, o.flags), nil
+	}
+	truncate := o.flags&unix.O_TRUNC != 0 && !o.created && p.dentry.kind == unix.S_IFREG
+	if truncate {
+		if err := p.mnt.writable(); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.mayOpen(ctx, cred, p); err != nil {
+		return nil, err
+	}
+	f := newFile(cred, p, o.flags)
+	err := f.openDriver(ctx)
+	if err == nil && truncate {
+		err = Setattr(ctx, cred, p, SetAttrRequest{SetAttr: SetAttr{Mask: unix.STATX_SIZE}, Force: true})
+	}
+	if err != nil {
+		_ = f.Close(ctx) // the first error is the one to tell
+		return nil, err
+	}
+	return f, nil
+}
+
+// mayOpen corresponds to may_open.
+func (o *opening) mayOpen(ctx context.Context, cred *Cred, p Path) error {
+	switch p.dentry.kind {
+	case unix.S_IFLNK:
+		return unix.ELOOP
+	case unix.S_IFDIR:
+		if o.mask&mayWrite != 0 {
+			return unix.EISDIR
+		}
+	case unix.S_IFCHR, unix.S_IFBLK, kindWhiteout:
+		if p.mnt.flags&unix.MS_NODEV != 0 {
+			return unix.EACCES
+		}
+	}
+	if !o.created {
+		if err := permission(ctx, cred, p, o.mask); err != nil {
+			return err
+		}
+	}
+	if o.flags&unix.O_NOATIME != 0 && !cred.privileged() {
+		a, err := p.dentry.inode.Getattr(ctx, permMask)
+		if err != nil {
+			return err
+		}
+		if !owns(cred, &a) {
+			return unix.EPERM
+		}
+	}
+	return nil
+}
