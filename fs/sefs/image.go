@@ -1,0 +1,169 @@
+package sefs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cloister/fs/sefs/internal/store"
+	"cloister/fs/sefs/internal/volume"
+	"cloister/vfs"
+)
+
+// Access says what an image is opened for.
+type Access = store.Access
+
+// Ways to open an image.
+const (
+	ReadWrite = store.ReadWrite // the only user
+	ReadOnly  = store.ReadOnly  // writes nothing to the host
+)
+
+// imageConfig says how to open the image in one directory.
+type imageConfig struct {
+	dir     string
+	st      store.Store
+	access  Access
+	absent  absentMode
+	present presentMode
+	keys    keySource
+	root    rootAttr // of a new image
+	options string
+
+	// reserve, if not nil, claims the image with its UUID before it is opened;
+	// the function that it returns gives it back.
+	reserve func(uuid [16]byte) (release func(), err error)
+
+	log          *slog.Logger
+	now          func() time.Time
+	nodes, pages int64         // cache sizes in bytes, 0: the volume's defaults
+	commit       time.Duration // interval of background commits, 0: the volume's default
+}
+
+// absentMode says what to do about an empty directory.
+type absentMode int
+
+const (
+	absentFails  absentMode = iota // EINVAL
+	absentMake                     // make an image, if opened for writing
+	absentExpose                   // show an empty read-only file system, if opened for reading
+)
+
+// presentMode says what to do about a directory that is not empty.
+type presentMode int
+
+const (
+	presentOpens presentMode = iota // open the image in it
+	presentFails                    // EINVAL
+)
+
+// openImage opens the image in cfg.dir, or does what cfg.absent says if the
+// directory is empty. It owns cfg.st: the store is closed when it fails, and
+// what it made is removed again.
+func openImage(ctx context.Context, cfg imageConfig) (_ vfs.FileSystem, err error) {
+	defer func() {
+		if err != nil {
+			_ = cfg.st.Close() // nothing was written that matters
+			err = fmt.Errorf("sefs: image %q: %w", cfg.dir, err)
+		}
+	}()
+	empty, err := cfg.st.Empty()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !empty && cfg.present == presentFails:
+		return nil, fmt.Errorf("the directory is not empty: %w", unix.EINVAL)
+	case !empty:
+		return openVolume(ctx, &cfg)
+	case cfg.absent == absentMake && cfg.access == ReadWrite:
+		return makeImage(ctx, &cfg)
+	case cfg.absent != absentFails && cfg.access == ReadOnly:
+		if err := cfg.st.Close(); err != nil {
+			return nil, err
+		}
+		return newEmpty(cfg.now, cfg.options), nil
+	}
+	return nil, fmt.Errorf("the directory is empty: %w", unix.EINVAL)
+}
+
+// makeImage makes an image in an empty directory and opens it.
+func makeImage(ctx context.Context, cfg *imageConfig) (*FS, error) {
+	slot, key, err := cfg.keys.make()
+	if err != nil {
+		return nil, err
+	}
+	undo := newUndoStore(cfg.st)
+	cfg.st = undo
+	err = volume.Make(ctx, cfg.st, volume.MakeConfig{Slot: slot, UserKey: key, Now: cfg.now})
+	clear(key)
+	if err != nil {
+		// Not empty or locked: somebody else is making an image here, and nothing is ours.
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBUSY) {
+			undo.undo()
+		}
+		return nil, err
+	}
+	fs, err := openVolume(ctx, cfg)
+	if err != nil {
+		if !errors.Is(err, unix.EBUSY) {
+			undo.undo()
+		}
+		return nil, err
+	}
+	undo.keep()
+	return fs, nil
+}
+
+// openVolume opens an image that exists.
+func openVolume(ctx context.Context, cfg *imageConfig) (_ *FS, err error) {
+	uuid, slot, err := volume.PeekUUID(cfg.st)
+	if err != nil {
+		return nil, err
+	}
+	release := func() {}
+	if cfg.reserve != nil {
+		if release, err = cfg.reserve(uuid); err != nil {
+			return nil, err
+		}
+	}
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
+	fs := newFS(mountConfig{
+		readOnly: cfg.access == ReadOnly, options: cfg.options, slot: slot,
+		log: cfg.log, now: cfg.now, onClose: release,
+	})
+	keys := cfg.keys
+	vol, err := volume.Open(ctx, cfg.st, volume.Config{
+		Access: cfg.access,
+		Unlock: keys.unlock,
+
+		NodeCacheBytes: cfg.nodes,
+		PageCacheBytes: cfg.pages,
+		CommitInterval: cfg.commit,
+
+		Log:   cfg.log,
+		Now:   cfg.now,
+		Flush: fs.flush,
+	})
+	if err != nil {
+		return nil, keys.explain(slot, err)
+	}
+	if vol.UUID() != uuid {
+		err = fmt.Errorf("the header changed while it was read: %w", unix.EIO)
+	} else {
+		err = fs.start(ctx, vol, cfg.root)
+	}
+	if err != nil {
+		vol.Abandon()
+		return nil, err
+	}
+	return fs, nil
+}

@@ -1,0 +1,41 @@
+package format
+
+import "cloister/fs/sefs/internal/seal"
+
+// MaxExtent is the largest number of blocks in one extent.
+const MaxExtent = 128
+
+// An Extent is the value of a TypeExtent item: consecutive blocks of a file
+// that are consecutive on the host.
+type Extent struct {
+	Ptr
+	Tags []byte // seal.TagSize for each block
+}
+
+// Len returns the number of blocks.
+func (e Extent) Len() int { return len(e.Tags) / seal.TagSize }
+
+// Part returns blocks [from, to) of e, with the tags shared.
+func (e Extent) Part(from, to int) Extent {
+	return Extent{Ptr: e.Ptr.Skip(from), Tags: e.Tags[from*seal.TagSize : to*seal.TagSize]}
+}
+
+// AppendExtent appends the encoded extent to dst.
+func AppendExtent(dst []byte, e Extent) []byte {
+	var b [PtrSize]byte
+	PutPtr(b[:], e.Ptr)
+	return append(append(dst, b[:]...), e.Tags...)
+}
+
+// DecodeExtent reads an extent; the tags are shared with b.
+func DecodeExtent(b []byte) (Extent, error) {
+	tags := len(b) - PtrSize
+	if tags <= 0 || tags%seal.TagSize != 0 || tags > MaxExtent*seal.TagSize {
+		return Extent{}, &DamageError{"extent", "impossible length"}
+	}
+	e := Extent{Ptr: GetPtr(b), Tags: b[PtrSize:]}
+	if !e.Check(e.Len()) {
+		return Extent{}, &DamageError{"extent", "outside of a segment"}
+	}
+	return e, nil
+}

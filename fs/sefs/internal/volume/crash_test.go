@@ -1,0 +1,275 @@
+package volume_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"cloister/fs/sefs/internal/format"
+	"cloister/fs/sefs/internal/store"
+	"cloister/fs/sefs/internal/volume"
+)
+
+// A history is what a workload did to a volume: its state after every step.
+// Step 0 is the empty volume. Every transaction ends a step and stores its
+// number in the volume, so that a recovered state says which one it claims to be.
+type history struct {
+	states  []volumeState
+	commits []commitCall
+}
+
+// A volumeState is the content of a volume.
+type volumeState struct {
+	items map[uint64][]byte
+	files map[uint64][]byte
+}
+
+// A commitCall is one call that makes steps durable: when it began and when it
+// returned, in recorded host calls.
+type commitCall struct{ step, from, to int }
+
+func (s volumeState) clone() volumeState {
+	c := volumeState{maps.Clone(s.items), make(map[uint64][]byte)}
+	for ino, data := range s.files {
+		c.files[ino] = bytes.Clone(data)
+	}
+	return c
+}
+
+const (
+	historyFiles = 6
+	historyItems = 40
+	firstFile    = 1000
+)
+
+var stepKey = format.Key{Ino: 1, Type: format.TypeInode}
+
+// A workload runs random transactions on a volume and keeps their history.
+type workload struct {
+	history
+	r     *rand.Rand
+	state volumeState
+	files map[uint64]*volume.File
+	calls func() int // recorded host calls so far
+}
+
+func newWorkload(seed uint64, calls func() int) *workload {
+	empty := volumeState{map[uint64][]byte{}, map[uint64][]byte{}}
+	return &workload{
+		history: history{states: []volumeState{empty}},
+		r:       rand.New(rand.NewPCG(seed, 2)),
+		state:   empty.clone(),
+		files:   make(map[uint64]*volume.File),
+		calls:   calls,
+	}
+}
+
+// step runs one transaction.
+func (w *workload) step(t *testing.T, v *volume.Volume) {
+	t.Helper()
+	n := len(w.states)
+	tx(t, v, func(tx *volume.Tx) {
+		for range 1 + w.r.IntN(4) {
+			require.NoError(t, w.change(t, v, tx, n), "step %d", n)
+		}
+		require.NoError(t, tx.Put(stepKey, binary.LittleEndian.AppendUint64(nil, uint64(n))), "Put")
+	})
+	w.states = append(w.states, w.state.clone())
+}
+
+func (w *workload) change(t *testing.T, v *volume.Volume, tx *volume.Tx, n int) error {
+	ino := firstFile + uint64(w.r.IntN(historyFiles))
+	if w.r.IntN(3) == 0 {
+		k := uint64(2 + w.r.IntN(historyItems))
+		if w.r.IntN(3) == 0 {
+			delete(w.state.items, k)
+			return tx.Delete(inodeKey(k))
+		}
+		val := pattern(n, w.r.IntN(300))
+		w.state.items[k] = val
+		return tx.Put(inodeKey(k), val)
+	}
+	f := w.files[ino]
+	if f == nil {
+		f = v.File(ino, 0)
+		w.files[ino] = f
+	}
+	data := w.state.files[ino]
+	switch w.r.IntN(8) {
+	case 0:
+		size := w.r.IntN(len(data) + 1)
+		w.state.files[ino] = bytes.Clone(data[:size])
+		return f.Truncate(tx, int64(size))
+	case 1:
+		delete(w.state.files, ino)
+		return f.Discard(tx)
+	default:
+		p := pattern(n, 1+w.r.IntN([]int{300, 5000, 20_000, 100_000}[w.r.IntN(4)]))
+		off := w.r.IntN(len(data) + 3000)
+		if end := off + len(p); end > len(data) {
+			data = append(bytes.Clone(data), make([]byte, end-len(data))...)
+		} else {
+			data = bytes.Clone(data)
+		}
+		copy(data[off:], p)
+		w.state.files[ino] = data
+		return f.WriteAt(t.Context(), tx, p, int64(off))
+	}
+}
+
+// durable runs fn, which makes all steps durable.
+func (w *workload) durable(t *testing.T, fn func() error) {
+	t.Helper()
+	c := commitCall{step: len(w.states) - 1, from: w.calls()}
+	require.NoError(t, fn(), "commit of step %d", c.step)
+	c.to = w.calls()
+	w.commits = append(w.commits, c)
+}
+
+// bounds returns the steps that a crash after n host calls may leave: all that
+// a commit which returned made durable, and none that no commit had begun with.
+func (h *history) bounds(n int) (acked, issued int) {
+	for _, c := range h.commits {
+		if c.to <= n {
+			acked = c.step
+		}
+		if c.from < n {
+			issued = c.step
+		}
+	}
+	return acked, max(acked, issued)
+}
+
+// read returns which step a volume claims to be at and checks that its content
+// is that step's. An error is what reading the volume failed with; content
+// that is not the step's is errWrong.
+func (h *history) read(v *volume.Volume) (step int, err error) {
+	val, err := v.Get(stepKey, nil)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+	case err != nil:
+		return 0, err
+	case len(val) != 8:
+		return 0, errWrong
+	default:
+		step = int(binary.LittleEndian.Uint64(val))
+	}
+	if step >= len(h.states) {
+		return step, fmt.Errorf("%w: step %d never was", errWrong, step)
+	}
+	want := h.states[step]
+	for k := uint64(2); k < 2+historyItems; k++ {
+		val, err := v.Get(inodeKey(k), nil)
+		w, ok := want.items[k]
+		switch {
+		case err != nil && !errors.Is(err, unix.ENOENT):
+			return step, err
+		case (err == nil) != ok || !bytes.Equal(val, w):
+			return step, fmt.Errorf("%w: item %d of step %d", errWrong, k, step)
+		}
+	}
+	for ino := uint64(firstFile); ino < firstFile+historyFiles; ino++ {
+		w := want.files[ino]
+		got := make([]byte, len(w)+9000)
+		if err := v.File(ino, 0).ReadAt(context.Background(), got, 0); err != nil {
+			return step, err
+		}
+		if !bytes.Equal(got[:len(w)], w) || !bytes.Equal(got[len(w):], make([]byte, 9000)) {
+			return step, fmt.Errorf("%w: file %d of step %d", errWrong, ino, step)
+		}
+	}
+	return step, nil
+}
+
+var errWrong = errors.New("wrong content")
+
+// TestCrash cuts the recorded host calls of a workload at every place, loses
+// and tears what was not synced, and checks that what opens is a state that
+// some prefix of the transactions made, with everything that was acknowledged.
+func TestCrash(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			mem := store.NewMemory()
+			makeVolume(t, mem)
+			rec := store.NewRecorder(mem)
+			v := open(t, rec, config())
+			w := newWorkload(seed, rec.Len)
+			for i := range 80 {
+				w.step(t, v)
+				switch {
+				case i%20 == 19: // a checkpoint
+					w.durable(t, func() error { return v.Close(t.Context()) })
+					v = open(t, rec, config())
+					for ino := range w.files {
+						w.files[ino] = v.File(ino, 0)
+					}
+				case w.r.IntN(2) == 0:
+					w.durable(t, func() error { return v.Commit(t.Context()) })
+				}
+			}
+			v.Abandon()
+			checkCrashes(t, &w.history, rec, seed)
+		})
+	}
+}
+
+func checkCrashes(t *testing.T, h *history, rec *store.Recorder, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 3))
+	fates := []func(int, store.Call) store.Fate{
+		nil,
+		func(int, store.Call) store.Fate { return store.Lost },
+		func(int, store.Call) store.Fate { return store.Torn },
+		func(int, store.Call) store.Fate { return store.Fate(r.IntN(3)) },
+		func(int, store.Call) store.Fate { return store.Fate(r.IntN(2)) },
+	}
+	for n := range rec.Len() + 1 {
+		acked, issued := h.bounds(n)
+		for i, fate := range fates {
+			m := rec.Crash(n, fate)
+			cfg := config()
+			if n%2 == i%2 {
+				cfg.Access = volume.ReadOnly
+			}
+			v := openLoose(t, m, cfg)
+			step, err := h.read(v)
+			require.NoError(t, err, "crash after call %d, fate %d", n, i)
+			require.LessOrEqual(t, acked, step, "crash after call %d, fate %d: acknowledged step lost", n, i)
+			require.LessOrEqual(t, step, issued, "crash after call %d, fate %d: step that no commit had begun with", n, i)
+			if cfg.Access == volume.ReadWrite {
+				checkUsable(t, h, m, v, step)
+			}
+			v.Abandon()
+		}
+	}
+	t.Logf("%d crash images", len(fates)*(rec.Len()+1))
+}
+
+// checkUsable goes on working with a recovered volume and crashes again.
+func checkUsable(t *testing.T, h *history, m *store.Memory, v *volume.Volume, step int) {
+	k := inodeKey(1 << 20)
+	tx(t, v, func(tx *volume.Tx) {
+		require.NoError(t, tx.Put(k, []byte("after")))
+		require.NoError(t, v.File(77, 0).WriteAt(t.Context(), tx, pattern(1, 9000), 0))
+	})
+	commit(t, v)
+	v.Abandon()
+	again := openLoose(t, m, config())
+	got, err := h.read(again)
+	require.NoError(t, err, "after the second crash")
+	require.Equal(t, step, got, "step after the second crash")
+	_, err = again.Get(k, nil)
+	require.NoError(t, err, "item written after recovery")
+	data := make([]byte, 9000)
+	require.NoError(t, again.File(77, 3).ReadAt(t.Context(), data, 0))
+	require.Equal(t, pattern(1, 9000), data, "file written after recovery")
+	again.Abandon()
+}

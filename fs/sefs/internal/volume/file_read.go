@@ -1,0 +1,233 @@
+package volume
+
+import (
+	"context"
+	"errors"
+
+	"cloister/fs/sefs/internal/format"
+	"cloister/fs/sefs/internal/seal"
+)
+
+// Read-ahead window in blocks: where it starts for a sequential reader, and
+// where doubling ends.
+const (
+	minAhead = 32
+	maxAhead = ioBlocks
+)
+
+// directRead is the least number of whole blocks that are read straight into
+// the caller's memory instead of the cache.
+const directRead = 64
+
+// maxRetries bounds reading again because blocks moved meanwhile.
+const maxRetries = 1000
+
+// readAhead remembers a sequential reader.
+type readAhead struct {
+	next   uint64 // block behind the last window
+	window int
+}
+
+// plan returns how many blocks to read at a miss of need blocks at block.
+func (f *File) plan(block uint64, need int) (n int, hint scanHint) {
+	f.aheadMu.Lock()
+	defer f.aheadMu.Unlock()
+	a := &f.ahead
+	if block != a.next {
+		a.next, a.window = block+uint64(need), 0
+		return need, single
+	}
+	a.window = min(max(2*a.window, minAhead), maxAhead)
+	n = max(need, a.window)
+	if size := f.size.Load(); size >= 0 {
+		end := (uint64(size) + format.BlockSize - 1) / format.BlockSize
+		if block+uint64(n) > end {
+			n = max(need, int(max(end, block)-block))
+		}
+	}
+	n = min(n, ioBlocks)
+	a.next = block + uint64(n)
+	return n, ahead
+}
+
+// ReadAt fills p with the bytes at off. Holes, and what is behind the last
+// block, are zeros; the caller knows the size of the file.
+//
+// Errors: *seal.CorruptError (EIO) for blocks that are not what was written;
+// EINVAL, EFBIG for an impossible off.
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if err := checkRange(off, int64(len(p))); err != nil {
+		return err
+	}
+	for retries := 0; len(p) > 0; {
+		n := f.readCached(p, off)
+		if n == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			var err error
+			version := f.v.stripe(f.ino).version.Load()
+			n, err = f.readMissing(p, off, version)
+			if err != nil {
+				// Blocks that moved while they were read may be gone.
+				if errors.As(err, new(*seal.CorruptError)) && retries < maxRetries &&
+					f.v.stripe(f.ino).version.Load() != version {
+					retries++
+					continue
+				}
+				return err
+			}
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+// readCached copies what is cached at off to p and returns how much that is.
+func (f *File) readCached(p []byte, off int64) int {
+	const batch = 64
+	var ids [batch]pageID
+	var plain [batch][]byte
+	s := f.v.stripe(f.ino)
+	s.content.RLock()
+	defer s.content.RUnlock()
+	done := 0
+	for done < len(p) {
+		at := off + int64(done)
+		skip := int(at % format.BlockSize)
+		want := min((skip+len(p)-done+format.BlockSize-1)/format.BlockSize, batch)
+		hits := f.v.pages.pinHits(f.ino, uint64(at/format.BlockSize), want, ids[:], plain[:])
+		for i := range hits {
+			done += copy(p[done:], plain[i][skip:])
+			skip = 0
+		}
+		if hits > 0 {
+			f.v.pages.unpin(ids[:hits])
+		}
+		if hits < want {
+			break
+		}
+	}
+	return done
+}
+
+// readMissing reads at off, which is not cached, from the host: large reads
+// straight to p, small ones through the cache, with read-ahead.
+func (f *File) readMissing(p []byte, off int64, version uint64) (int, error) {
+	block := uint64(off) / format.BlockSize
+	skip := int(off % format.BlockSize)
+	need := min((skip+len(p)+format.BlockSize-1)/format.BlockSize, ioBlocks)
+	b := f.v.getBuf()
+	defer f.v.putBuf(b)
+	if whole := min(len(p)/format.BlockSize, ioBlocks); skip == 0 && whole >= directRead {
+		if n := f.v.pages.misses(f.ino, block, whole); n >= directRead {
+			for i := range n {
+				b.plain[i] = p[i*format.BlockSize : (i+1)*format.BlockSize]
+			}
+			hint := f.direct(block, n)
+			return n * format.BlockSize, f.v.readBlocks(f.ino, block, n, hint, b)
+		}
+	}
+	n, hint := f.plan(block, need)
+	n = f.v.pages.misses(f.ino, block, n)
+	if n == 0 { // cached by somebody else meanwhile
+		return f.readCached(p, off), nil
+	}
+	return f.readThrough(p, block, skip, n, hint, version, b)
+}
+
+// direct tells read-ahead about a large read.
+func (f *File) direct(block uint64, n int) scanHint {
+	f.aheadMu.Lock()
+	defer f.aheadMu.Unlock()
+	sequential := block == f.ahead.next
+	f.ahead = readAhead{next: block + uint64(n), window: maxAhead}
+	if sequential {
+		return ahead
+	}
+	return single
+}
+
+// readThrough reads n blocks into free frames, copies the beginning to p, and
+// keeps the frames as pages unless the blocks moved since version.
+func (f *File) readThrough(p []byte, block uint64, skip, n int, hint scanHint, version uint64, b *ioBuf) (int, error) {
+	s := f.v.stripe(f.ino)
+	got := f.v.pages.frames(n, b.ids[:], b.plain[:])
+	if got == 0 { // every page is dirty: read one block past the cache
+		b.plain[0] = make([]byte, format.BlockSize)
+		if err := f.v.readBlocks(f.ino, block, 1, hint, b); err != nil {
+			return 0, err
+		}
+		return copy(p, b.plain[0][skip:]), nil
+	}
+	ids := b.ids[:got]
+	err := f.v.readBlocks(f.ino, block, got, hint, b)
+	done := 0
+	if err == nil {
+		for i := range got {
+			done += copy(p[done:], b.plain[i][skip:])
+			skip = 0
+		}
+	}
+	f.v.pages.fill(f.ino, block, ids, func() bool { return err == nil && s.version.Load() == version })
+	return done, err
+}
+
+// readBlocks fills b.plain[:n] with blocks [block, block+n) of a file.
+func (v *Volume) readBlocks(ino, block uint64, n int, hint scanHint, b *ioBuf) error {
+	if err := v.tree.collect(ino, block, block+uint64(n), hint, b); err != nil {
+		return err
+	}
+	at := 0 // blocks of b.plain that are done
+	for i := 0; i < len(b.pieces); {
+		p := b.pieces[i]
+		for ; at < int(p.block-block); at++ {
+			clear(b.plain[at])
+		}
+		if p.inline {
+			at += copy(b.plain[at], b.inline[:]) / format.BlockSize
+			i++
+			continue
+		}
+		// Pieces that lie side by side on the host are one read.
+		run, total := 1, p.n
+		for i+run < len(b.pieces) && b.pieces[i+run].ptr.Follows(p.ptr, total) && !b.pieces[i+run].inline {
+			total += b.pieces[i+run].n
+			run++
+		}
+		if err := v.readRun(b, b.pieces[i:i+run], block, total); err != nil {
+			return err
+		}
+		last := b.pieces[i+run-1]
+		for j := i; j < i+run-1; j++ { // holes between pieces of one read
+			gap := b.pieces[j]
+			for k := int(gap.block-block) + gap.n; k < int(b.pieces[j+1].block-block); k++ {
+				clear(b.plain[k])
+			}
+		}
+		at = int(last.block-block) + last.n
+		i += run
+	}
+	for ; at < n; at++ {
+		clear(b.plain[at])
+	}
+	return nil
+}
+
+// readRun reads pieces that lie side by side on the host, total blocks, and
+// opens them to their places in b.plain.
+func (v *Volume) readRun(b *ioBuf, pieces []piece, block uint64, total int) error {
+	cipher := b.data[:total*format.BlockSize]
+	if err := v.segs.read(pieces[0].ptr, cipher); err != nil {
+		return err
+	}
+	for _, p := range pieces {
+		at := int(p.block - block)
+		size := p.n * format.BlockSize
+		if err := v.openBlocks(b, p.ptr, cipher[:size], b.plain[at:at+p.n], p.tags); err != nil {
+			return err
+		}
+		cipher = cipher[size:]
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cloister/fs/sefs/internal/format"
+	"cloister/fs/sefs/internal/seal"
+	"cloister/fs/sefs/internal/store"
+)
+
+// Names of the files of a volume, beside the segments and the lock.
+const (
+	headerName  = "SEFS"
+	headsName   = "heads"
+	journalName = "journal"
+)
+
+// MakeConfig says how to make a volume.
+type MakeConfig struct {
+	Slot    Slot
+	UserKey []byte           // 16 bytes: AES-128-GCM; 32 bytes: AES-256-GCM
+	Now     func() time.Time // nil: time.Now
+}
+
+// Make makes an empty volume in an empty directory. It makes no inode. If it
+// fails, the directory is left empty.
+//
+// Errors: EINVAL if the directory is not empty or cfg is not valid; EBUSY;
+// those of the host.
+func Make(ctx context.Context, st store.Store, cfg MakeConfig) (err error) {
+	if err := seal.CheckUserKey(cfg.UserKey); err != nil {
+		return err
+	}
+	if err := cfg.Slot.Check(); err != nil {
+		return err
+	}
+	empty, err := st.Empty()
+	if err != nil {
+		return err
+	}
+	if !empty {
+		return fmt.Errorf("sefs: the directory for a new volume is not empty: %w", unix.EINVAL)
+	}
+	now := cfg.Now
+	if now == nil {
+		now = time.Now
+	}
+	m := maker{st: st}
+	defer func() {
+		if err != nil {
+			m.undo()
+		}
+		st.Close()
+	}()
+	lock, err := st.Lock(ReadWrite)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	m.made = append(m.made, store.LockName)
+	return m.run(ctx, cfg, now())
+}
+
+// A maker makes the files of a volume and remembers them.
+type maker struct {
+	st   store.Store
+	made []string
+}
+
+func (m *maker) undo() {
+	for i := len(m.made) - 1; i >= 0; i-- {
+		m.st.Unlink(m.made[i])
+	}
+}
+
+func (m *maker) run(ctx context.Context, cfg MakeConfig, now time.Time) error {
+	if err := m.st.Mkdir(segmentsDir); err != nil {
+		return err
+	}
+	m.made = append(m.made, segmentsDir)
+
+	var uuid [16]byte
+	seal.Random(uuid[:])
+	uuid[6] = uuid[6]&0x0f | 0x40 // RFC 9562: version 4, variant 10
+	uuid[8] = uuid[8]&0x3f | 0x80
+	cipher := uint8(format.CipherAES128)
+	if len(cfg.UserKey) == 32 {
+		cipher = format.CipherAES256
+	}
+	header, err := format.NewHeader(uuid, cipher, now.Unix(), cfg.Slot)
+	if err != nil {
+		return err
+	}
+	secret := seal.NewSecret()
+	defer clear(secret[:])
+	wrapped, err := seal.Wrap(cfg.UserKey, uuid, &secret, header.AAD(0))
+	if err != nil {
+		return err
+	}
+	header.SetWrapped(0, wrapped)
+	ring := seal.NewKeyring(seal.KeyringConfig{Secret: secret, KeySize: header.KeySize()})
+	defer ring.Wipe()
+
+	err = m.file(journalName, func(f store.File) error { return fillZeros(f, 0, firstJournal) })
+	if err != nil {
+		return err
+	}
+	head, err := sealHead(seal.NewSession(ring, uuid[:]), &format.Head{
+		Seq:     1,
+		Active:  format.NoSegment,
+		Journal: firstJournal,
+		Time:    now.UnixNano(),
+	}, uuid)
+	if err != nil {
+		return err
+	}
+	err = m.file(headsName, func(f store.File) error {
+		if err := f.WriteAt(make([]byte, 2*format.HeadStride), 0); err != nil {
+			return err
+		}
+		return f.WriteAt(head[:], headOffset(1))
+	})
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// The header comes last and whole: without it there is no volume.
+	const temporary = headerName + ".new"
+	err = m.file(temporary, func(f store.File) error { return f.WriteAt(header.Encode(), 0) })
+	if err != nil {
+		return err
+	}
+	if err := m.st.Rename(temporary, headerName); err != nil {
+		return err
+	}
+	m.made = append(m.made, headerName)
+	return m.st.SyncDir()
+}
+
+// file makes a file with what fill writes, durably.
+func (m *maker) file(name string, fill func(store.File) error) error {
+	f, err := m.st.Create(name)
+	if err != nil {
+		return err
+	}
+	m.made = append(m.made, name)
+	err = fill(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// PeekUUID reads the identity and the first key slot of a volume. Without a
+// key they are only what the host says.
+//
+// Errors: as of Open.
+func PeekUUID(st store.Store) ([16]byte, Slot, error) {
+	h, f, err := readHeader(st)
+	if f != nil {
+		defer f.Close()
+	}
+	if err != nil {
+		return [16]byte{}, Slot{}, err
+	}
+	return h.UUID, h.Slots[0], nil
+}
+
+// readHeader opens and reads the header, which is not authenticated by that.
+func readHeader(st store.Store) (*format.Header, store.File, error) {
+	f, err := st.Open(headerName, ReadOnly)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil, fmt.Errorf("sefs: no volume here: %w", unix.EINVAL)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	b := make([]byte, format.HeaderSize)
+	n, err := f.ReadAt(b, 0)
+	if err != nil {
+		return nil, f, err
+	}
+	h, err := format.DecodeHeader(b[:n])
+	return h, f, err
+}
+
+// isFull reports whether the host had no room.
+func isFull(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}

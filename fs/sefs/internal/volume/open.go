@@ -1,0 +1,173 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cloister/fs/sefs/internal/format"
+	"cloister/fs/sefs/internal/seal"
+	"cloister/fs/sefs/internal/store"
+)
+
+// Open opens a volume. It takes over st: Close and Abandon close it, and so
+// does Open when it fails. What a crash left in the journal is replayed; a
+// volume opened ReadOnly replays it in memory and writes nothing.
+//
+// Errors: EINVAL if there is no volume or one of an unknown version; EACCES
+// (*seal.KeyError) if no slot opens with its key or the header was tampered
+// with; EBUSY if the volume is in use; EIO (*seal.CorruptError) if its data is
+// not authentic; EROFS for ReadWrite if it has features that forbid writing.
+func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error) {
+	v := newVolume(st, cfg)
+	defer func() {
+		if err != nil {
+			v.crypt.Close()
+			st.Close()
+		}
+	}()
+	if v.header, _, err = readHeader(st); err != nil { // st.Close closes the file
+		return nil, err
+	}
+	if cfg.Access == ReadWrite {
+		if err := v.header.CheckWritable(); err != nil {
+			return nil, err
+		}
+	}
+	v.journal.lock, err = st.Lock(cfg.Access)
+	if err != nil && !(cfg.Access == ReadOnly && errors.Is(err, unix.ENOENT)) {
+		return nil, err
+	}
+	if err := v.unlock(); err != nil {
+		return nil, err
+	}
+	if v.k0, v.k1, err = v.ring.NameKey(); err != nil {
+		return nil, err
+	}
+	h, err := v.readHeads()
+	if err != nil {
+		return nil, err
+	}
+	v.tree.load(&h)
+	v.alloc.load(&h)
+	v.sess = seal.NewSession(v.ring, v.seed())
+	if err := v.recover(ctx, &h); err != nil {
+		return nil, err
+	}
+	v.start()
+	return v, nil
+}
+
+func newVolume(st store.Store, cfg Config) *Volume {
+	if cfg.NodeCacheBytes == 0 {
+		cfg.NodeCacheBytes = defaultNodeCache
+	}
+	if cfg.PageCacheBytes == 0 {
+		cfg.PageCacheBytes = defaultPageCache
+	}
+	if cfg.CommitInterval == 0 {
+		cfg.CommitInterval = defaultCommitInterval
+	}
+	v := &Volume{
+		st:    st,
+		cfg:   cfg,
+		log:   cfg.Log,
+		now:   cfg.Now,
+		crypt: seal.NewPool(),
+		bufs:  make(chan *ioBuf, keptBufs),
+		segs:  newSegments(st, cfg.Access),
+		tree:  newTree(cfg.NodeCacheBytes),
+		pages: newPageCache(cfg.PageCacheBytes),
+	}
+	if v.log == nil {
+		v.log = slog.New(slog.DiscardHandler)
+	}
+	if v.now == nil {
+		v.now = time.Now
+	}
+	v.tx.v = v
+	v.alloc = newAllocator(v.tree)
+	v.tree.read = v.readNodes
+	return v
+}
+
+// start starts the background commits.
+func (v *Volume) start() {
+	if v.cfg.Access == ReadOnly || v.cfg.CommitInterval < 0 {
+		return
+	}
+	v.stop = make(chan struct{})
+	v.flusher.Go(func() { v.commitOften(v.cfg.CommitInterval) })
+}
+
+// unlock asks for the key of each slot until one opens the volume.
+func (v *Volume) unlock() error {
+	if v.cfg.Unlock == nil {
+		return &seal.KeyError{Reason: "the volume needs a key"}
+	}
+	var first error
+	for i, slot := range v.header.Slots {
+		secret, err := v.openSlot(i, slot)
+		if err == nil {
+			v.ring = seal.NewKeyring(seal.KeyringConfig{Secret: secret, KeySize: v.header.KeySize(), Watch: v.cfg.watch})
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func (v *Volume) openSlot(i int, slot Slot) (secret [seal.SecretSize]byte, err error) {
+	key, err := v.cfg.Unlock(slot)
+	if err != nil {
+		return secret, err
+	}
+	return seal.Unwrap(key, v.header.UUID, &v.header.Wrapped[i], v.header.AAD(i))
+}
+
+// readHeads returns the newest valid head.
+func (v *Volume) readHeads() (h format.Head, err error) {
+	if v.head.file, err = v.st.Open(headsName, v.cfg.Access); err != nil {
+		return h, missing(headsName, err)
+	}
+	b := make([]byte, format.HeadStride+format.HeadSize)
+	n, err := v.head.file.ReadAt(b, 0)
+	if err != nil {
+		return h, err
+	}
+	b = b[:n]
+	found := false
+	for at := 0; at+format.HeadSize <= len(b); at += format.HeadStride {
+		slot := b[at : at+format.HeadSize]
+		one, ok, err := openHead(v.ring, slot, v.header.UUID)
+		if err != nil {
+			return h, &seal.CorruptError{Block: headsName, Reason: err.Error()}
+		}
+		if ok && headOffset(one.Seq) == int64(at) && (!found || one.Seq > h.Seq) {
+			h, found = one, true
+			copy(v.head.last[:], slot)
+		}
+	}
+	if !found {
+		return h, &seal.CorruptError{Block: headsName, Reason: "no authentic head"}
+	}
+	v.head.seq = h.Seq
+	v.journal.seq.Store(h.Commit)
+	v.journal.size = int64(h.Journal)
+	v.journal.tag = format.HeadTag(v.head.last[:])
+	return h, nil
+}
+
+// missing turns the absence of a file that every volume has into corruption.
+func missing(name string, err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return &seal.CorruptError{Block: name, Reason: "the file is missing"}
+	}
+	return fmt.Errorf("sefs: open volume: %w", err)
+}

@@ -1,0 +1,243 @@
+package volume
+
+import (
+	"context"
+	"errors"
+
+	"cloister/fs/sefs/internal/format"
+	"cloister/fs/sefs/internal/seal"
+	"cloister/fs/sefs/internal/store"
+)
+
+// firstRead is how much of the journal is read to see whether it holds
+// anything; later reads take more.
+const firstRead = 64 << 10
+
+// recover replays the journal. A volume opened for writing then writes a
+// checkpoint, which makes the journal empty again.
+func (v *Volume) recover(ctx context.Context, h *format.Head) (err error) {
+	j := &v.journal
+	if j.file, err = v.st.Open(journalName, v.cfg.Access); err != nil {
+		return missing(journalName, err)
+	}
+	v.tree.redo.off = true
+	r := recordReader{file: j.file, end: j.size, head: h.Seq, ring: v.ring}
+	copy(r.tag[:], j.tag[:])
+	if err := v.replayAll(ctx, &r, h.Commit); err != nil {
+		return err
+	}
+	v.tree.redo.off = false
+	if v.crashes == 0 || v.cfg.Access == ReadOnly {
+		return nil
+	}
+	v.log.Info("volume was not closed, journal replayed", "commits", v.crashes)
+	return v.commitLocked(checkpointNow, nil)
+}
+
+// replayAll replays records in order. A record is replayed when the next one
+// says that it was durable, or when the data it refers to proves to be there;
+// the first that is neither is the one that the crash interrupted.
+func (v *Volume) replayAll(ctx context.Context, r *recordReader, commit uint64) error {
+	var last record
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		next, ok, err := r.next()
+		if err != nil {
+			return err
+		}
+		if ok && next.Seq != commit+1 {
+			ok = false
+		}
+		if last.ops != nil {
+			if !ok || next.Durable < last.Seq {
+				complete, err := v.dataIsThere(last.ops)
+				if !complete || err != nil {
+					return err
+				}
+			}
+			if err := v.replay(last.ops); err != nil {
+				return err
+			}
+			v.crashes++
+			v.journal.seq.Store(last.Seq)
+		}
+		if !ok {
+			return nil
+		}
+		last, commit = next, next.Seq
+	}
+}
+
+// dataIsThere reports whether the blocks that a record refers to are on the
+// host as they were sealed.
+func (v *Volume) dataIsThere(ops []byte) (bool, error) {
+	b := v.getBuf()
+	defer v.putBuf(b)
+	plain := make([]byte, format.MaxExtent*format.BlockSize)
+	for i := range format.MaxExtent {
+		b.plain[i] = plain[i*format.BlockSize : (i+1)*format.BlockSize]
+	}
+	it := format.NewOps(ops)
+	for op, ok := it.Next(); ok; op, ok = it.Next() {
+		if op.Kind != format.OpMap {
+			continue
+		}
+		n := op.Extent.Len()
+		cipher := b.data[:n*format.BlockSize]
+		err := v.segs.read(op.Extent.Ptr, cipher)
+		if err == nil {
+			err = v.openBlocks(b, op.Extent.Ptr, cipher, b.plain[:n], op.Extent.Tags)
+		}
+		if errors.As(err, new(*seal.CorruptError)) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, damagedJournal(it.Err())
+}
+
+func damagedJournal(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &seal.CorruptError{Block: journalName, Reason: err.Error()}
+}
+
+// replay does again what a commit did.
+func (v *Volume) replay(ops []byte) error {
+	it := format.NewOps(ops)
+	for op, ok := it.Next(); ok; op, ok = it.Next() {
+		if err := v.replayOp(&op); err != nil {
+			return err
+		}
+	}
+	return damagedJournal(it.Err())
+}
+
+func (v *Volume) replayOp(op *format.Op) error {
+	t := v.tree
+	switch op.Kind {
+	case format.OpPut:
+		if op.Key.Type == format.TypeInline {
+			v.pages.drop(op.Key.Ino, 0, 1)
+		}
+		return t.set(op.Key, op.Val)
+	case format.OpDelete:
+		return t.delete(op.Key)
+	case format.OpMap:
+		n := op.Extent.Len()
+		v.alloc.replay(op.Extent.Ptr, n)
+		v.pages.drop(op.Ino, op.Block, op.Block+uint64(n))
+		_, err := t.mapExtent(op.Ino, op.Block, op.Extent)
+		return err
+	case format.OpUnmap:
+		v.pages.drop(op.Ino, op.Block, op.To)
+		_, err := t.unmap(op.Ino, op.Block, op.To, false)
+		return err
+	case format.OpPage:
+		v.pages.restore(op.Ino, op.Block, op.Val)
+	}
+	return nil
+}
+
+// restore puts the page of a block that is in the journal back.
+func (c *pageCache) restore(ino, block uint64, data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := pageKey{ino, block}
+	id := c.index[key]
+	if id == 0 {
+		id = c.frameLocked(true)
+		c.insertLocked(id, key, pageLogged)
+	}
+	b := c.bytesLocked(id)
+	clear(b[copy(b, data):])
+}
+
+// A record is an opened journal record.
+type record struct {
+	format.RecordPlain
+	ops []byte // not nil
+}
+
+// A recordReader reads the records of a journal up to the first that does not
+// follow the one before.
+type recordReader struct {
+	file store.File
+	ring *seal.Keyring
+	head uint64 // number of the checkpoint that the records belong to
+	end  int64  // of the journal
+	tag  [seal.TagSize]byte
+
+	off   int64  // of the next record
+	win   []byte // bytes of the file from winAt on
+	winAt int64
+	aad   [format.RecordHeader + seal.TagSize]byte
+}
+
+// next returns the next record; ok is false behind the last.
+func (r *recordReader) next() (rec record, ok bool, err error) {
+	b, err := r.bytes(format.RecordHeader)
+	if b == nil || err != nil {
+		return rec, false, err
+	}
+	p, ok := format.GetRecordPlain(b)
+	if !ok || p.Head != r.head {
+		return rec, false, nil
+	}
+	if b, err = r.bytes(int64(p.Bytes)); b == nil || err != nil {
+		return rec, false, err
+	}
+	// The window may have been read again, and the host may have lied once.
+	if again, ok := format.GetRecordPlain(b); !ok || again != p {
+		return rec, false, nil
+	}
+	box, err := r.ring.Box(p.Session)
+	if err != nil {
+		return rec, false, err
+	}
+	copy(r.aad[:], b[:format.RecordHeader])
+	copy(r.aad[format.RecordHeader:], r.tag[:])
+	var tag [seal.TagSize]byte
+	copy(tag[:], b[len(b)-seal.TagSize:])
+	body := b[format.RecordHeader:]
+	if !box.Open(seal.DomainJournal, p.Counter, body, r.aad[:]) {
+		return rec, false, nil
+	}
+	ops, err := format.RecordOps(body[:len(body)-seal.TagSize])
+	if err != nil {
+		return rec, false, damagedJournal(err)
+	}
+	r.off += int64(p.Bytes)
+	r.tag = tag
+	return record{p, ops}, true, nil
+}
+
+// bytes returns n bytes at r.off, nil if the journal ends before.
+func (r *recordReader) bytes(n int64) ([]byte, error) {
+	if n > r.end-r.off {
+		return nil, nil
+	}
+	at := r.off - r.winAt
+	if at+n > int64(len(r.win)) {
+		size := max(n, ioSize)
+		if r.win == nil {
+			size = max(n, firstRead)
+		}
+		// A new buffer: the record before may still be needed.
+		win := make([]byte, min(size, r.end-r.off))
+		got, err := r.file.ReadAt(win, r.off)
+		if err != nil {
+			return nil, err
+		}
+		r.win, r.winAt, at = win[:got], r.off, 0
+	}
+	if at+n > int64(len(r.win)) {
+		return nil, nil
+	}
+	return r.win[at : at+n], nil
+}
