@@ -1,0 +1,85 @@
+package unionfs
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"cloister/mountopt"
+	"cloister/vfs"
+)
+
+// A LayerOpener opens the file systems that a union is made of: upper first, then
+// lower from top to bottom. It opens the upper one for writing unless flags has
+// MS_RDONLY. On an error nothing stays open, and nothing has been made.
+//
+// Errors: those of mount(2) about the directories: ENOENT, ENOTDIR, ELOOP if
+// two of them are or hold the same image, EBUSY, EACCES, EINVAL.
+type LayerOpener interface {
+	OpenStack(ctx context.Context, lower []string, upper string, key mountopt.Key, flags uintptr) ([]vfs.FileSystem, error)
+}
+
+// Config makes a Type.
+type Config struct {
+	Layers LayerOpener
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: no log
+}
+
+// Type is the file-system type "unionfs".
+type Type struct{ cfg Config }
+
+// NewType returns the type.
+func NewType(cfg Config) *Type { return &Type{cfg} }
+
+// Name implements vfs.FileSystemType.
+func (t *Type) Name() string { return "unionfs" }
+
+// Names of the options.
+const (
+	optLower = "lowerdir"
+	optUpper = "upperdir"
+	optKey   = "key"
+)
+
+var optionSpec = mountopt.Spec{
+	mountopt.List(optLower, ':').Required(),
+	mountopt.String(optUpper).Required(),
+	mountopt.Secret(optKey),
+}
+
+// Mount implements vfs.FileSystemType. The options are lowerdir (host
+// directories, the topmost first, with ':' between them), upperdir (the host directory
+// for the changes) and key (of all layers; without it, they are sealed to the enclave).
+//
+// Errors: EINVAL for the options; those of LayerOpener and New.
+func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem, error) {
+	opts, err := optionSpec.Parse(req.Data)
+	if err != nil {
+		return nil, err
+	}
+	secret := opts.Key(optKey)
+	defer secret.Wipe()
+	layers, err := t.cfg.Layers.OpenStack(ctx, opts.List(optLower), opts.Text(optUpper), secret, req.Flags)
+	if err != nil {
+		return nil, err
+	}
+	mode := UpperWritable
+	if req.Flags&unix.MS_RDONLY != 0 {
+		mode = UpperReadOnly
+	}
+	fs, err := New(ctx, StackConfig{
+		Layers:  layers,
+		Upper:   mode,
+		Cred:    req.Cred,
+		Options: opts.String(),
+		Now:     t.cfg.Now,
+		Log:     t.cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return fs, nil
+}
