@@ -185,6 +185,7 @@ func TestHostCalls(t *testing.T) {
 	require.LessOrEqual(t, float64(count)/size, 2.0)
 
 	require.NoError(t, task.Umount2("/data", 0))
+	task.Exit()
 	require.NoError(t, lib.Close(context.Background()))
 	_, task = start(t, platform(t, "m", "s"))
 	mountUnion(t, task, lower, upper, keyA)

@@ -145,6 +145,7 @@ func TestTamper(t *testing.T) {
 	}
 	task.Sync()
 	require.NoError(t, task.Umount2("/data", 0))
+	task.Exit()
 	require.NoError(t, lib.Close(context.Background()))
 
 	pristine := map[string]map[string][]byte{lower: hostFiles(t, lower), upper: hostFiles(t, upper)}
@@ -204,6 +205,7 @@ func TestRefused(t *testing.T) {
 			mountUnion(t, task, lower, upper, tt.key)
 			require.NoError(t, writeFile(task, "/data/file", []byte("content")))
 			require.NoError(t, task.Umount2("/data", 0))
+			task.Exit()
 			require.NoError(t, lib.Close(context.Background()))
 			before := hashDir(t, dir)
 

@@ -232,6 +232,7 @@ func TestMergedView(t *testing.T) {
 
 			changeMuch(t, task, "/data", tree)
 			require.NoError(t, task.Umount2("/data", 0))
+			task.Exit()
 			require.NoError(t, lib.Close(context.Background()))
 			require.Equal(t, before, hashDir(t, lower), "nothing below lowerdir changed")
 

@@ -1,0 +1,121 @@
+// Package libos puts the library OS together: one namespace with an in-memory
+// root, the file-system types that programs can mount, and the mounts of the
+// start-up configuration. All who use the whole go through Start: programs in
+// the enclave, the script harness and the command-line tools.
+//
+//	lo, err := libos.Start(ctx, libos.Config{Platform: platform, Mounts: mounts})
+//	...
+//	task := lo.NewTask()
+//	err = task.Mount("unionfs", "/data", "unionfs", 0, "lowerdir=/image,upperdir=/changes")
+//	...
+//	task.Exit()
+//	err = lo.Close(ctx)
+package libos
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"cloister/enclave"
+	"cloister/fs/hostfs"
+	"cloister/fs/ramfs"
+	"cloister/fs/sefs"
+	"cloister/fs/unionfs"
+	"cloister/mountopt"
+	"cloister/syscall"
+	"cloister/vfs"
+)
+
+// Config says how to start a LibOS. The zero value of a field is its default.
+type Config struct {
+	// Platform gives the keys of images that are mounted without key=. Without
+	// a platform such mounts fail.
+	Platform enclave.Platform
+	// Policy says which enclaves can open the images that are made without key=.
+	Policy enclave.Policy
+
+	// Mounts are mounted in their order before Start returns.
+	Mounts []mountopt.Mount
+
+	Log *slog.Logger     // nil discards
+	Now func() time.Time // nil: time.Now
+
+	// MaxMounts bounds the mounts that exist at one time; 0: 100000.
+	MaxMounts int
+	// MaxDentries bounds the names that are cached though nobody uses them; 0: 16384.
+	MaxDentries int
+	// NodeCacheBytes and PageCacheBytes bound the caches of each image, in
+	// bytes; 0: 32 MiB each.
+	NodeCacheBytes, PageCacheBytes int64
+	// CommitInterval is how long a change to an image can stay in memory; 0: 5 s;
+	// negative: until fsync(2), sync(2) or umount(2).
+	CommitInterval time.Duration
+}
+
+// A LibOS is one running library OS. Its methods are safe for concurrent use.
+type LibOS struct {
+	ns   *vfs.Namespace
+	sefs *sefs.Type
+	log  *slog.Logger
+
+	closeMu sync.Mutex // one Close at a time
+	closed  bool
+}
+
+// Start starts a library OS and mounts cfg.Mounts. If a mount fails, those
+// before it are unmounted again and the error names the entry.
+//
+// Errors: those of mount(2) for the entry.
+func Start(ctx context.Context, cfg Config) (*LibOS, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	images := sefs.NewType(sefs.Config{
+		Platform:       cfg.Platform,
+		Policy:         cfg.Policy,
+		Log:            cfg.Log,
+		Now:            cfg.Now,
+		NodeCacheBytes: cfg.NodeCacheBytes,
+		PageCacheBytes: cfg.PageCacheBytes,
+		CommitInterval: cfg.CommitInterval,
+	})
+	ns, err := vfs.New(vfs.Config{
+		Types: []vfs.FileSystemType{
+			unionfs.NewType(unionfs.Config{Layers: images, Now: cfg.Now, Log: cfg.Log}),
+			hostfs.NewType(hostfs.Config{Log: cfg.Log, Now: cfg.Now}),
+			images,
+			ramfs.Type{},
+		},
+		Root:        ramfs.New(ramfs.Config{Now: cfg.Now}),
+		RootType:    "ramfs",
+		Now:         cfg.Now,
+		Log:         cfg.Log,
+		MaxMounts:   cfg.MaxMounts,
+		MaxDentries: cfg.MaxDentries,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("libos: start: %w", err)
+	}
+	l := &LibOS{ns: ns, sefs: images, log: cfg.Log}
+	if err := l.mountAll(ctx, cfg.Mounts); err != nil {
+		if cerr := l.ForceClose(ctx); cerr != nil {
+			cfg.Log.Error("libos: undo start-up mounts", "err", cerr)
+		}
+		return nil, err
+	}
+	return l, nil
+}
+
+// NewTask makes a process of root's without open files, at "/" (init, so to
+// speak). The caller lets it Exit before Close.
+func (l *LibOS) NewTask() *syscall.Task { return syscall.NewTask(l.ns, vfs.RootCred()) }
+
+// Namespace returns the mount tree, for callers that serve it otherwise than by
+// system calls.
+func (l *LibOS) Namespace() *vfs.Namespace { return l.ns }
