@@ -89,6 +89,34 @@ func countFiles(t *testing.T, fs vfs.FileSystem) int {
 	return n
 }
 
+// The copy goes with the last name, or, after a crash in between, at the next mount.
+func TestIndexEntryGoes(t *testing.T) {
+	s := layout(t, nil, []string{"a=1", "b == a"})
+	require.NoError(t, s.write("/a", "2"))
+	s.unmount()
+	require.Equal(t, 1, countFiles(t, s.layers[0]))
+
+	t.Run("last name", func(t *testing.T) {
+		s := layout(t, nil, []string{"a=1", "b == a"})
+		require.NoError(t, s.write("/a", "2"))
+		require.NoError(t, s.unlink("/a"))
+		require.NoError(t, s.unlink("/b"))
+		s.unmount()
+		require.Zero(t, countFiles(t, s.layers[0]))
+	})
+	t.Run("next mount", func(t *testing.T) {
+		up := mount(t, s.layers[0])
+		for _, name := range []string{"/a", "/b"} {
+			up.whiteout(name)
+		}
+		entry := "/.overlay-index/" + up.names("/.overlay-index")[0]
+		require.NoError(t, up.setxattr(entry, "overlay.nlink", "A0"))
+		up.unmount()
+		newStack(t, s.layers...).unmount()
+		require.Zero(t, countFiles(t, s.layers[0]))
+	})
+}
+
 func TestHardLinkedSymlinkAndFifo(t *testing.T) {
 	s := layout(t, nil, []string{"l => x", "m == l", "p|", "q == p"})
 	defer func() { s.unmount() }()

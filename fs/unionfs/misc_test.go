@@ -1,6 +1,7 @@
 package unionfs_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -153,4 +154,36 @@ func TestInodeNumbers(t *testing.T) {
 		s.dump(dumpIno)
 		s.remount()
 	}
+}
+
+// A call that is interrupted while it copies leaves nothing behind.
+func TestInterruptedCopyUp(t *testing.T) {
+	up := newFaulty(newLayer(t))
+	s := newStack(t, up, newLayer(t, "f=text"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p, err := s.walk("/f")
+	require.NoError(t, err)
+	_, err = p.Inode().(vfs.Regular).Open(ctx, unix.O_RDWR)
+	require.Truef(t, is(err, unix.EINTR), "%v", err)
+	p.Put()
+	require.Zero(t, up.written.Load())
+	s.unmount()
+	require.Len(t, s.upper(), 1, "only the root")
+}
+
+// A removed lower directory that is still open cannot be copied up any more.
+func TestRemovedLowerDirectory(t *testing.T) {
+	ctx := t.Context()
+	s := layout(t, nil, []string{"d/"})
+	defer s.unmount()
+	f := s.mustOpen("/d", unix.O_RDONLY|unix.O_DIRECTORY)
+	defer f.Close(ctx)
+	require.NoError(t, s.rmdir("/d"))
+	attr, err := vfs.Getattr(ctx, f.Path(), unix.STATX_BASIC_STATS)
+	require.NoError(t, err)
+	require.Zero(t, attr.Nlink)
+	req := vfs.SetAttrRequest{SetAttr: vfs.SetAttr{Mask: unix.STATX_MODE, Mode: 0o700}}
+	require.ErrorIs(t, vfs.Setattr(ctx, vfs.RootCred(), f.Path(), req), unix.ENOENT)
+	require.Empty(t, s.names("/"))
 }
