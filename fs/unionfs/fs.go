@@ -129,6 +129,9 @@ func (fs *FS) start(ctx context.Context, cfg StackConfig) error {
 	if err := fs.findIndexes(ctx); err != nil {
 		return err
 	}
+	if err := fs.adoptRoot(ctx); err != nil {
+		return err
+	}
 	return fs.makeRoot(ctx)
 }
 

@@ -23,6 +23,7 @@ const (
 	xattrOrigin = xattrPrefix + "origin" // copy: the lower file
 	xattrNlink  = xattrPrefix + "nlink"  // copy of a hard link: see linkCount
 	xattrIndex  = xattrPrefix + "index"  // directory: the index of hard links
+	xattrRoot   = xattrPrefix + "root"   // upper root: has the attributes of the root below
 )
 
 // xattrYes is the value of the attributes that are marks.

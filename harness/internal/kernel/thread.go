@@ -1,0 +1,95 @@
+// Package kernel runs scripts on the real kernel, so that Linux itself judges
+// their expectations. Each process of a script is a thread of its own, with
+// its own descriptors, working directory and credentials, in a private mount
+// namespace whose root is an empty tmpfs. overlayfs stands for unionfs, a bind
+// mount for hostfs and sefs, tmpfs for ramfs. It needs root.
+package kernel
+
+import (
+	"iter"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// thread is an OS thread that does what it is told.
+type thread struct {
+	tid int
+	// own are the descriptors of this program that the thread began with. They
+	// stay open: the Go runtime polls one of them on whatever thread collects
+	// garbage.
+	own  map[int]bool
+	work chan func()
+	done chan struct{}
+}
+
+// startThread makes a thread with descriptors and file system state of its own.
+func startThread() (*thread, error) {
+	t := &thread{work: make(chan func()), done: make(chan struct{})}
+	ready := make(chan error)
+	go func() {
+		defer close(t.done)
+		// Never unlocked: the thread ends with the goroutine, and with it all
+		// that it has changed about itself.
+		runtime.LockOSThread()
+		t.tid = unix.Gettid()
+		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES)
+		t.own = map[int]bool{}
+		for fd := range openFDs() {
+			t.own[fd] = true
+		}
+		ready <- err
+		if err != nil {
+			return
+		}
+		for f := range t.work {
+			f()
+		}
+	}()
+	if err := <-ready; err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// do runs f on the thread.
+func (t *thread) do(f func() error) (err error) {
+	finished := make(chan struct{})
+	t.work <- func() {
+		err = f()
+		close(finished)
+	}
+	<-finished
+	return err
+}
+
+// stop ends the thread. It leaves its working directory and closes its files
+// first, for the kernel lets go of them some time after its end.
+func (t *thread) stop() {
+	t.do(func() error {
+		unix.Fchdir(hostRootFD)
+		for fd := range openFDs() {
+			if !t.own[fd] {
+				unix.Close(fd)
+			}
+		}
+		return nil
+	})
+	close(t.work)
+	<-t.done
+}
+
+// highestFD is the highest number that a process of a script can have open.
+const highestFD = 1023
+
+// openFDs yields the open descriptors of the calling thread and their flags.
+func openFDs() iter.Seq2[int, int] {
+	return func(yield func(fd, flags int) bool) {
+		for fd := range highestFD + 1 {
+			flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+			if err == nil && !yield(fd, flags) {
+				return
+			}
+		}
+	}
+}
