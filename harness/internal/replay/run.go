@@ -53,6 +53,7 @@ func Run(ctx context.Context, cfg Config, f *script.File) (Outcome, error) {
 		return r.out, fmt.Errorf("start the system: %w", err)
 	}
 	for _, l := range f.Lines {
+		r.echoComments(l)
 		goOn, err := r.line(ctx, l)
 		if err != nil || r.out.Failure != nil {
 			r.abandon()
@@ -240,6 +241,17 @@ func (r *runner) call(l *script.Line, s *script.Call) error {
 	}
 	r.echo(&script.Line{Task: l.Task, Stmt: &shown})
 	return nil
+}
+
+// echoComments prints what stands above a line for Config.Verbose: it tells
+// the story.
+func (r *runner) echoComments(l *script.Line) {
+	if r.cfg.Verbose == nil {
+		return
+	}
+	for _, c := range l.Comments {
+		fmt.Fprintln(r.cfg.Verbose, c)
+	}
 }
 
 // echo prints a line for Config.Verbose.

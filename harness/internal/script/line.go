@@ -27,10 +27,11 @@ type Section struct {
 
 // Line is one statement with what stands before it.
 type Line struct {
-	Pos   Pos
-	Conds []Cond
-	Task  int // the number of the task; 0: not given
-	Stmt  Stmt
+	Pos      Pos
+	Comments []string // the lines above that hold a comment, from its #, or nothing
+	Conds    []Cond
+	Task     int // the number of the task; 0: not given
+	Stmt     Stmt
 }
 
 // Cond is [name] or [!name] before a line.

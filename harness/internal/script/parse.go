@@ -33,6 +33,8 @@ func Parse(name string, src []byte) (*File, error) {
 
 type parser struct {
 	file *File
+	// comments are those since the last line.
+	comments []string
 	// open holds the first halves of calls that wait for "<... resumed>".
 	open map[openCall]*Line
 }
@@ -52,9 +54,11 @@ func (*half) append(b []byte) []byte { return b }
 func (p *parser) line(pos Pos, s string) error {
 	c := &cursor{s: s, pos: pos}
 	if c.end() || c.peek() == '#' {
+		p.comments = append(p.comments, strings.TrimRight(c.rest(), " \t\r"))
 		return asError(c)
 	}
-	l := &Line{Pos: pos}
+	l := &Line{Pos: pos, Comments: p.comments}
+	p.comments = nil
 	l.Conds, l.Task = c.prefix()
 	c.space()
 	l.Pos.Col = c.i + 1

@@ -11,6 +11,10 @@ import (
 func Print(f *File) []byte {
 	var b []byte
 	for _, l := range f.Lines {
+		for _, c := range l.Comments {
+			b = append(b, c...)
+			b = append(b, '\n')
+		}
 		b = append(b, l.String()...)
 		b = append(b, '\n')
 	}
