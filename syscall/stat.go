@@ -39,9 +39,28 @@ func (t *Task) Newfstatat(dirfd int, path string, st *unix.Stat_t, flags int) er
 	if flags&^known != 0 {
 		return unix.EINVAL
 	}
-	return t.withPath(dirfd, path, walkFlags(flags), func(_ *vfs.View, p vfs.Path) error {
-		return getattr(p, st)
-	})
+	if path == "" && flags&unix.AT_EMPTY_PATH == 0 {
+		return unix.ENOENT
+	}
+	if err := getnameEmpty(path); err != nil {
+		return err
+	}
+	fs, err := t.getFs()
+	if err != nil {
+		return err
+	}
+	defer fs.put()
+	b, err := t.base(dirfd, path)
+	if err != nil {
+		return err
+	}
+	defer b.put()
+	a, dev, err := fs.view.GetattrAt(context.Background(), b.at, path, walkFlags(flags), unix.STATX_BASIC_STATS)
+	if err != nil {
+		return err
+	}
+	fillStat(st, &a, dev)
+	return nil
 }
 
 func getattr(p vfs.Path, st *unix.Stat_t) error {
@@ -49,8 +68,13 @@ func getattr(p vfs.Path, st *unix.Stat_t) error {
 	if err != nil {
 		return err
 	}
+	fillStat(st, &a, p.Mount().Dev())
+	return nil
+}
+
+func fillStat(st *unix.Stat_t, a *vfs.Attr, dev uint64) {
 	*st = unix.Stat_t{
-		Dev:     p.Mount().Dev(),
+		Dev:     dev,
 		Ino:     a.Ino,
 		Nlink:   uint64(a.Nlink),
 		Mode:    a.Mode,
@@ -64,5 +88,4 @@ func getattr(p vfs.Path, st *unix.Stat_t) error {
 		Mtim:    a.Mtime,
 		Ctim:    a.Ctime,
 	}
-	return nil
 }

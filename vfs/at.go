@@ -11,8 +11,7 @@ import (
 // Errors: those of the walk; EEXIST if anything is there, a dangling symlink too; EROFS, EACCES,
 // ENOENT.
 func (v *View) MkdirAt(ctx context.Context, at Path, path string, mode uint32) error {
-	// Of the bits above the permissions only the sticky bit is taken (fs/namei.c: vfs_mkdir).
-	return v.createAt(ctx, at, path, creation{kind: unix.S_IFDIR, mode: mode & 0o1777 &^ v.umask})
+	return v.createAt(ctx, at, path, creation{kind: unix.S_IFDIR, mode: mode & 0o7777 &^ v.umask})
 }
 
 // MknodAt makes a regular or special file (mknodat(2)); the type is in mode.

@@ -95,41 +95,6 @@ func checkTarget(target string) error {
 	return nil
 }
 
-// Link makes name in dir one more name of target and returns it pinned (vfs_link).
-//
-// Errors: EEXIST, EXDEV, EROFS, EACCES; EPERM for a directory, and for a file that the caller neither
-// owns nor may read and write; ENOENT if target has no name left; EMLINK.
-func Link(ctx context.Context, cred *Cred, target Path, dir Path, name string) (Path, error) {
-	return dir.link(ctx, cred, target, creation{name: name})
-}
-
-func (p Path) link(ctx context.Context, cred *Cred, target Path, c creation) (Path, error) {
-	c.link, c.kind = target.dentry.inode, target.dentry.kind
-	if p.mnt != target.mnt {
-		// What exists is an error even then (fs/namei.c: do_linkat).
-		if err := p.vacant(ctx, c); err != nil {
-			return Path{}, err
-		}
-		return Path{}, unix.EXDEV
-	}
-	return p.create(ctx, cred, c)
-}
-
-// vacant checks that c's name is free to be made (fs/namei.c: filename_create).
-func (p Path) vacant(ctx context.Context, c creation) error {
-	if err := checkName(c.name); err != nil {
-		return err
-	}
-	if !p.dentry.isDir() {
-		return unix.ENOTDIR
-	}
-	child, err := p.dentry.lookup(ctx, p.mnt, c.name)
-	if err == nil {
-		defer child.put()
-	}
-	return c.check(p, child, err)
-}
-
 // check judges what lookup has found at the name to create.
 func (c *creation) check(dir Path, child *Dentry, err error) error {
 	switch {
@@ -139,7 +104,7 @@ func (c *creation) check(dir Path, child *Dentry, err error) error {
 		return unix.EEXIST
 	case dir.dentry.dir.removed.Load():
 		return unix.ENOENT
-	case c.slash && c.kind != unix.S_IFDIR:
+	case c.slash && (c.kind != unix.S_IFDIR || c.link != nil):
 		return unix.ENOENT
 	}
 	return dir.mnt.writable()
@@ -193,8 +158,8 @@ func (p Path) createIn(ctx context.Context, cred *Cred, c *creation) (made, old 
 	}
 	inode, err := c.make(ctx, d.dir, attr)
 	if err != nil {
-		if Errno(err) == unix.EEXIST && d.dir.child(c.name) != nil {
-			d.unhashLocked(d.dir.child(c.name)) // the cache was wrong
+		if Errno(err) == unix.EEXIST && d.child(c.name) != nil {
+			d.unhashLocked(d.child(c.name)) // the cache was wrong
 		}
 		return nil, old, err
 	}
@@ -253,8 +218,12 @@ func (p Path) newAttr(ctx context.Context, cred *Cred, c *creation) (CreateAttr,
 	if device && c.link == nil && !cred.privileged() {
 		return CreateAttr{}, unix.EPERM
 	}
+	mode := c.mode & 0o7777
+	if c.kind == unix.S_IFDIR && !c.opt.ExactMode {
+		mode &^= unix.S_ISUID | unix.S_ISGID // fs/namei.c: vfs_mkdir
+	}
 	a := CreateAttr{
-		Mode:   c.mode & 0o7777,
+		Mode:   mode,
 		UID:    cred.EUID,
 		GID:    cred.EGID,
 		Time:   p.dentry.sb.time(),
@@ -284,28 +253,6 @@ func inheritGroup(cred *Cred, dir *Attr, a *CreateAttr, c *creation) {
 	}
 }
 
-// mayLink makes the checks of may_linkat and vfs_link on the file that gets a name. EPERM
-// goes before the checks on the directory.
-func (c *creation) mayLink(ctx context.Context, cred *Cred) error {
-	if c.link == nil {
-		return nil
-	}
-	a, err := c.link.Getattr(ctx, permMask|unix.STATX_NLINK)
-	if err != nil {
-		return err
-	}
-	if err := mayLink(cred, &a); err != nil {
-		return err
-	}
-	switch {
-	case c.kind == unix.S_IFDIR:
-		return unix.EPERM
-	case a.Nlink == 0 && !c.link.state().linkable.Load():
-		return unix.ENOENT
-	}
-	return nil
-}
-
 func (c *creation) setTimes(ctx context.Context, inode Inode) error {
 	return inode.Setattr(ctx, SetAttr{
 		Mask:  unix.STATX_ATIME | unix.STATX_MTIME,
@@ -327,50 +274,4 @@ func (d *Dentry) undo(ctx context.Context, c *creation, inode Inode, why error) 
 		return fmt.Errorf("vfs: undo a creation after an error: %w", err)
 	}
 	return why
-}
-
-// Tmpfile makes a regular file without a name in the file system of dir (vfs_tmpfile). Link can
-// name it.
-//
-// Errors: EROFS, EACCES, ENOENT, ENOTDIR; EOPNOTSUPP where the driver cannot.
-func Tmpfile(ctx context.Context, cred *Cred, dir Path, mode uint32, opt CreateOptions) (Path, error) {
-	d := dir.dentry
-	if !d.isDir() {
-		return Path{}, unix.ENOTDIR
-	}
-	if err := dir.mnt.writable(); err != nil {
-		return Path{}, err
-	}
-	c := &creation{kind: unix.S_IFREG, mode: mode, opt: opt}
-	made, err := dir.tmpfileIn(ctx, cred, c)
-	if err != nil {
-		return Path{}, err
-	}
-	dir.mnt.refs.Add(1)
-	return Path{mnt: dir.mnt, dentry: made}, nil
-}
-
-func (p Path) tmpfileIn(ctx context.Context, cred *Cred, c *creation) (*Dentry, error) {
-	d := p.dentry
-	d.dir.mu.Lock()
-	defer d.dir.mu.Unlock()
-	if d.dir.removed.Load() {
-		return nil, unix.ENOENT
-	}
-	attr, err := p.newAttr(ctx, cred, c)
-	if err != nil {
-		return nil, err
-	}
-	inode, err := d.dir.Tmpfile(ctx, attr)
-	if err != nil {
-		return nil, err
-	}
-	if c.opt.Times != nil {
-		if err := c.setTimes(ctx, inode); err != nil {
-			d.sb.evicted(UnpinInode(ctx, inode))
-			return nil, err
-		}
-	}
-	inode.state().linkable.Store(true)
-	return newDentry(d.sb, d, "#unnamed", inode, unix.S_IFREG), nil
 }

@@ -1,7 +1,7 @@
 package vfs
 
 import (
-	"context"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 )
@@ -13,8 +13,9 @@ const DefaultMaxDentries = 16384
 // dcache holds the dentries without users of a namespace, or of a private mount,
 // on a ring that the clock algorithm goes round.
 type dcache struct {
-	max int64
-	n   atomic.Int64 // length of the ring; written under mu
+	max  int64
+	seed maphash.Seed // of the names' hashes
+	n    atomic.Int64 // length of the ring; written under mu
 
 	renames atomic.Uint64 // changes whenever a directory has moved (rename_lock)
 
@@ -33,7 +34,7 @@ func newDcache(limit int) *dcache {
 	if limit <= 0 {
 		limit = DefaultMaxDentries
 	}
-	c := &dcache{max: int64(limit)}
+	c := &dcache{max: int64(limit), seed: maphash.MakeSeed()}
 	c.ring.lru.prev, c.ring.lru.next = &c.ring, &c.ring
 	return c
 }
@@ -111,6 +112,21 @@ func (c *dcache) victim() *Dentry {
 	return nil
 }
 
+// take takes all dentries of sb off the ring.
+func (c *dcache) take(sb *superblock) (taken []*Dentry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for d := c.ring.lru.next; d != &c.ring; {
+		next := d.lru.next
+		if d.sb == sb {
+			c.unlinkLocked(d)
+			taken = append(taken, d)
+		}
+		d = next
+	}
+	return taken
+}
+
 func (c *dcache) linkLocked(d *Dentry) {
 	last := c.ring.lru.prev
 	d.lru.prev, d.lru.next = last, &c.ring
@@ -130,20 +146,16 @@ func (c *dcache) unlinkLocked(d *Dentry) {
 // with a driver call, or a file system that is being unmounted, keeps its dentries.
 func (d *Dentry) evict() {
 	if !d.sb.teardown.TryRLock() {
-		return // unmounting drops them all; if it fails, they are found by the next put
+		d.sb.cache.add(d) // unmounting drops it
+		return
 	}
 	defer d.sb.teardown.RUnlock()
 	parent, ok := d.tryKill()
 	if !ok {
-		if d.refs.Load() == 0 {
-			d.sb.cache.add(d)
-		}
+		d.sb.cache.add(d)
 		return
 	}
-	d.sb.cache.remove(d) // a user may have come and gone since
-	if d.inode != nil {
-		d.sb.evicted(UnpinInode(context.Background(), d.inode))
-	}
+	d.finish()
 	parent.release()
 }
 
@@ -157,7 +169,7 @@ func (d *Dentry) tryKill() (parent *Dentry, ok bool) {
 	if d.loc.Load() != at || !d.refs.CompareAndSwap(0, deadRefs) {
 		return nil, false
 	}
-	at.parent.dir.children.CompareAndDelete(at.name, d)
+	at.parent.dir.children.removeLocked(d)
 	d.hashed.Store(false)
 	return at.parent, true
 }

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -23,6 +24,7 @@ type Dentry struct {
 	// dentry is dead.
 	refs   atomic.Int64
 	hashed atomic.Bool // the parent's children hold it; written under the parent's directory.mu
+	next   link        // in the parent's children; written under the parent's directory.mu
 
 	lru lruEntry
 }
@@ -31,6 +33,7 @@ type Dentry struct {
 type location struct {
 	parent *Dentry
 	name   string
+	hash   uint32 // of name
 }
 
 // directory is the part of a dentry that only directories have.
@@ -40,7 +43,7 @@ type directory struct {
 
 	mu       sync.RWMutex
 	removed  atomic.Bool // the directory has been removed (S_DEAD); written under mu
-	children sync.Map    // string to *Dentry; written under mu, read without it
+	children children    // written under mu, looked up without it
 }
 
 // kindWhiteout marks a whiteout among the S_IFMT values of Dentry.kind.
@@ -65,12 +68,18 @@ func newDentry(sb *superblock, parent *Dentry, name string, inode Inode, kind ui
 		d = &Dentry{}
 	}
 	d.sb, d.inode, d.kind = sb, inode, kind
-	d.loc.Store(&location{parent: parent, name: name})
+	d.setLocation(parent, name)
 	d.refs.Store(1)
+	sb.dentries.Add(1)
 	if parent != nil {
 		parent.refs.Add(1)
 	}
 	return d
+}
+
+// setLocation records where d hangs. The name is copied: it may be part of a long path.
+func (d *Dentry) setLocation(parent *Dentry, name string) {
+	d.loc.Store(&location{parent: parent, name: strings.Clone(name), hash: d.sb.cache.hashName(name)})
 }
 
 // inodeKind returns the Dentry.kind of inode.
@@ -157,6 +166,7 @@ func (d *Dentry) release() {
 // finish ends a dead dentry and returns the parent, on which a reference has to
 // be dropped.
 func (d *Dentry) finish() *Dentry {
+	d.sb.dentries.Add(-1)
 	d.sb.cache.remove(d)
 	if d.inode != nil {
 		d.sb.evicted(UnpinInode(context.Background(), d.inode))
@@ -164,31 +174,22 @@ func (d *Dentry) finish() *Dentry {
 	return d.parent()
 }
 
-func (dir *directory) child(name string) *Dentry {
-	c, ok := dir.children.Load(name)
-	if !ok {
-		return nil
-	}
-	return c.(*Dentry)
-}
-
 // hashLocked enters c, whose location is d, in place of what was there.
 //
 // Preconditions: d.dir.mu is held for writing.
 func (d *Dentry) hashLocked(c *Dentry) {
-	name := c.loc.Load().name
-	old, ok := d.dir.children.Swap(name, c)
-	c.hashed.Store(true)
-	if ok && old != any(c) {
-		d.forgetLocked(old.(*Dentry))
+	if old := d.child(c.loc.Load().name); old != nil {
+		d.unhashLocked(old)
 	}
+	d.dir.children.insertLocked(c)
+	c.hashed.Store(true)
 }
 
 // unhashLocked takes c out of the children. With the last reference it goes.
 //
 // Preconditions: d.dir.mu is held for writing.
 func (d *Dentry) unhashLocked(c *Dentry) {
-	if d.dir.children.CompareAndDelete(c.loc.Load().name, c) {
+	if d.dir.children.removeLocked(c) {
 		d.forgetLocked(c)
 	}
 }
@@ -219,8 +220,7 @@ func (d *Dentry) addNegativeLocked(name string) {
 //
 // Preconditions: d.dir.mu is held for writing.
 func (d *Dentry) takeChildrenLocked() (taken []*Dentry) {
-	for _, v := range d.dir.children.Range {
-		c := v.(*Dentry)
+	for _, c := range d.dir.children.all() {
 		if c.tryGet() {
 			d.unhashLocked(c)
 			taken = append(taken, c)

@@ -13,8 +13,8 @@ const operationFlags = unix.MS_REMOUNT | unix.MS_BIND | unix.MS_MOVE |
 // Mount makes a file system of type fstype and mounts it on target, as mount(2) does. Attribute
 // flags are recorded and honoured, unknown ones ignored. Either all is done, or nothing has happened.
 //
-// Errors, in this order: those of the walk to target; EPERM without privilege, and for the root, which this
-// VFS never covers; EINVAL for MS_NOUSER, bits from 1<<32 up, and flags that do not make a new mount; ENODEV for an unknown
+// Errors, in this order: those of the walk to target; EINVAL for MS_NOUSER and bits from 1<<32 up; EPERM without privilege, and
+// for the root, which this VFS never covers; EINVAL for flags that do not make a new mount; ENODEV for an unknown
 // type; ENOTDIR if target is no directory; ENOSPC for too many mounts; those of the driver; ENOENT if target was removed
 // meanwhile.
 func (v *View) Mount(ctx context.Context, source, target, fstype string, flags uintptr, data string) error {
@@ -28,10 +28,10 @@ func (v *View) Mount(ctx context.Context, source, target, fstype string, flags u
 	}
 	typ := v.ns.types[fstype]
 	switch {
-	case !v.cred.privileged() || v.isRoot(p):
-		return unix.EPERM
 	case flags&unix.MS_NOUSER != 0 || uint64(flags)>>32 != 0:
 		return unix.EINVAL
+	case !v.cred.privileged() || v.isRoot(p):
+		return unix.EPERM
 	case flags&operationFlags != 0:
 		return unix.EINVAL
 	case typ == nil:

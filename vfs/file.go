@@ -37,8 +37,8 @@ func newFile(cred *Cred, p Path, flags int) *File {
 	return f
 }
 
-// openDriver opens the driver's part.
-func (f *File) openDriver(ctx context.Context) (err error) {
+// openDriver opens the driver's part; hint is O_TRUNC or 0.
+func (f *File) openDriver(ctx context.Context, hint int) (err error) {
 	d := f.path.dentry
 	switch d.kind {
 	case unix.S_IFDIR:
@@ -51,7 +51,7 @@ func (f *File) openDriver(ctx context.Context) (err error) {
 		if flags&unix.O_ACCMODE == unix.O_ACCMODE {
 			flags &^= unix.O_ACCMODE
 		}
-		f.handle, err = d.inode.(Regular).Open(ctx, flags)
+		f.handle, err = d.inode.(Regular).Open(ctx, flags|hint)
 		return err
 	}
 	return unix.ENXIO // there is no device or pipe behind it

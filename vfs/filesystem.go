@@ -11,8 +11,8 @@ import (
 type FileSystemType interface {
 	Name() string // as in mount(2) and /proc/filesystems
 
-	// Mount opens or makes a file system. The target has been resolved and found good,
-	// so a failure leaves no trace on the host.
+	// Mount opens or makes a file system, another one at each call. The target has been resolved and
+	// found good, so a failure leaves no trace on the host.
 	Mount(ctx context.Context, req MountRequest) (FileSystem, error)
 }
 

@@ -15,11 +15,14 @@ import (
 type Inode interface {
 	// Getattr returns the attributes; mask holds the STATX_* bits that the
 	// caller will read, so that a driver may leave expensive ones out. It is on
-	// the path of every walk: a driver serves it from memory.
+	// the path of every walk: a driver serves it from memory. A walk takes no
+	// references on the directories that it passes, so Getattr may be called during and after
+	// Evict; the answer is then thrown away, but the call must do no harm.
 	Getattr(ctx context.Context, mask uint32) (Attr, error)
 
 	// Setattr changes what sa.Mask names, all of it or nothing. The VFS has
-	// checked permissions and settled times and set-id bits.
+	// checked permissions and settled times and set-id bits. STATX_ATIME alone is the update
+	// after a read, which a driver may leave out. Errors: EFBIG, ENOSPC for the size.
 	Setattr(ctx context.Context, sa SetAttr) error
 
 	// Xattrs returns the extended attributes, or nil where the driver keeps
@@ -27,7 +30,8 @@ type Inode interface {
 	Xattrs() Xattrs
 
 	// Evict is called once, when nothing pins the inode any more. The driver
-	// forgets the inode and, if no name is left, frees its storage.
+	// forgets the inode and, if no name is left, frees its storage. Any call that gives a reference back
+	// may lead here, so drivers give references back without locks that their Evict takes.
 	Evict(ctx context.Context) error
 
 	state() *InodeState
@@ -39,7 +43,8 @@ type Regular interface {
 
 	// Open returns the driver's part of one open file description. flags holds
 	// the O_* access mode and status bits; O_CREAT, O_EXCL and O_TRUNC have
-	// been dealt with.
+	// been dealt with, but O_TRUNC says that Setattr is about to drop the
+	// content: a stacking driver need not copy it.
 	Open(ctx context.Context, flags int) (Handle, error)
 }
 
@@ -58,6 +63,9 @@ type Symlink interface {
 //
 // Lookup and the creators return the inode pinned once (InodeState.Pin or
 // TryPin); the same file is always the same Inode value while it is pinned.
+//
+// All calls that change names set mtime and ctime of the directories and ctime of the
+// files concerned: the creators to CreateAttr.Time, the others to the driver's clock.
 //
 // A whiteout is an entry that hides a name in lower layers. Lookup and ReadDir show it as a
 // character device 0:0 (IsWhiteout). Creators, Link and Rename replace a whiteout as if the
@@ -105,12 +113,13 @@ type Rename struct {
 	Child   Inode // what OldName stands for
 	NewDir  Dir   // may be the receiver
 	NewName string
-	Target  Inode  // what NewName stands for; nil if absent. A directory must be empty (ENOTEMPTY)
+	Target  Inode  // what NewName stands for; nil if absent or, but for RENAME_EXCHANGE, a whiteout. A directory must be empty (ENOTEMPTY)
 	Flags   uint32 // RENAME_EXCHANGE, RENAME_WHITEOUT; EINVAL if the driver cannot
 }
 
 // A Handle is the driver's part of one open regular file. No VFS lock is held;
-// the methods are safe for concurrent use.
+// the methods are safe for concurrent use. Those that change the content set mtime and ctime to the
+// driver's clock.
 type Handle interface {
 	// ReadAt reads up to len(p) bytes at byte offset off; 0, nil at and past the end of file.
 	// A short count before the end of file is never returned.
@@ -138,7 +147,7 @@ type Handle interface {
 // A DirHandle is one open directory.
 type DirHandle interface {
 	// ReadDir calls emit for each entry after position pos, without "." and
-	// "..", until emit returns false. pos is 0 or the Pos of an entry emitted
+	// "..", until emit returns false, which means that it has not taken the entry. pos is 0 or the Pos of an entry emitted
 	// earlier (telldir(3)); entries that exist throughout are emitted exactly once.
 	ReadDir(ctx context.Context, pos uint64, emit func(Dirent) bool) error
 	Fsync(ctx context.Context, datasync bool) error

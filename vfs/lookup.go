@@ -15,7 +15,7 @@ import (
 // Errors: ENOENT for a missing name.
 func (d *Dentry) lookup(ctx context.Context, mnt *Mount, name string) (*Dentry, error) {
 	d.revalidate(ctx, mnt, name)
-	if c := d.dir.child(name); c != nil {
+	if c := d.child(name); c != nil {
 		if c.negative() {
 			c.lru.touch()
 			return nil, unix.ENOENT
@@ -42,7 +42,7 @@ func (d *Dentry) lookupLocked(ctx context.Context, name string) (*Dentry, error)
 	if d.dir.removed.Load() {
 		return nil, unix.ENOENT
 	}
-	if c := d.dir.child(name); c != nil {
+	if c := d.child(name); c != nil {
 		if c.negative() {
 			return nil, unix.ENOENT
 		}
@@ -97,7 +97,7 @@ func (d *Dentry) revalidate(ctx context.Context, mnt *Mount, name string) {
 	if d.dir.reval == nil {
 		return
 	}
-	c := d.dir.child(name)
+	c := d.child(name)
 	if c == nil || !c.tryGet() {
 		return
 	}

@@ -250,9 +250,9 @@ func (sb *superblock) pinned() (names []string) {
 			users-- // its own
 		}
 		if d.isDir() {
-			for _, v := range d.dir.children.Range {
+			for _, c := range d.dir.children.all() {
 				users--
-				visit(v.(*Dentry))
+				visit(c)
 			}
 		}
 		if users > 0 && len(names) < enough {

@@ -89,7 +89,10 @@ func (v *View) OpenAt(ctx context.Context, at Path, path string, how OpenHow) (*
 }
 
 func (v *View) openTmpfile(ctx context.Context, at Path, path string, walk WalkFlags, o opening, mode uint32) (*File, error) {
-	dir, err := v.Walk(ctx, at, path, walk|WalkFollow|WalkDirectory)
+	if o.flags&unix.O_NOFOLLOW == 0 {
+		walk |= WalkFollow
+	}
+	dir, err := v.Walk(ctx, at, path, walk|WalkDirectory)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +235,11 @@ func (o *opening) open(ctx context.Context, cred *Cred, p Path) (*File, error) {
 		return nil, err
 	}
 	f := newFile(cred, p, o.flags)
-	err := f.openDriver(ctx)
+	hint := 0
+	if truncate {
+		hint = unix.O_TRUNC
+	}
+	err := f.openDriver(ctx, hint)
 	if err == nil && truncate {
 		err = Setattr(ctx, cred, p, SetAttrRequest{SetAttr: SetAttr{Mask: unix.STATX_SIZE}, Force: true})
 	}

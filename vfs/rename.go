@@ -45,9 +45,6 @@ func (r *renaming) run(ctx context.Context, cred *Cred) error {
 	if err := checkName(r.oldName); err != nil {
 		return err
 	}
-	if err := checkName(r.newName); err != nil {
-		return err
-	}
 	switch {
 	case r.from.mnt != r.to.mnt:
 		return unix.EXDEV
@@ -77,6 +74,9 @@ func (r *renaming) locked(ctx context.Context, cred *Cred) (used []*Dentry, err 
 		return nil, err
 	}
 	used = append(used, source)
+	if err := checkName(r.newName); err != nil {
+		return used, err
+	}
 	target, err := r.to.dentry.lookupLocked(ctx, r.newName)
 	if err != nil && (Errno(err) != unix.ENOENT || r.to.dentry.dir.removed.Load()) {
 		return used, err
@@ -226,8 +226,8 @@ func (r *renaming) moveLocked(source, target *Dentry) (orphans []*Dentry) {
 		from.sb.cache.renames.Add(1)
 	}
 	if r.flags&unix.RENAME_EXCHANGE != 0 {
-		from.dir.children.Delete(r.oldName)
-		to.dir.children.Delete(r.newName)
+		from.dir.children.removeLocked(source)
+		to.dir.children.removeLocked(target)
 		target.relocate(from, r.oldName)
 		source.relocate(to, r.newName)
 		from.hashLocked(target)
@@ -236,7 +236,7 @@ func (r *renaming) moveLocked(source, target *Dentry) (orphans []*Dentry) {
 			orphans = target.buryLocked()
 			to.unhashLocked(target)
 		}
-		from.dir.children.Delete(r.oldName)
+		from.dir.children.removeLocked(source)
 		source.relocate(to, r.newName)
 		if r.flags&unix.RENAME_WHITEOUT == 0 {
 			from.addNegativeLocked(r.oldName)
@@ -257,7 +257,7 @@ func (d *Dentry) relocate(parent *Dentry, name string) {
 	if old != parent {
 		parent.refs.Add(1)
 	}
-	d.loc.Store(&location{parent: parent, name: name})
+	d.setLocation(parent, name)
 	if old != parent {
 		old.refs.Add(-1) // the caller of rename has it pinned
 	}

@@ -16,6 +16,9 @@ type InodeState struct {
 	attrMu sync.Mutex
 }
 
+// Only types that embed InodeState are inodes.
+var _ interface{ state() *InodeState } = (*InodeState)(nil)
+
 const evictedPins = -1 << 62
 
 func (s *InodeState) state() *InodeState { return s }

@@ -22,10 +22,13 @@ func (w *walker) step(name string, follow bool) (followed bool, err error) {
 // child finds name where the walk is. The dentry comes with a reference if w.held is set on return.
 func (w *walker) child(name string) (*Dentry, error) {
 	if len(name) > unix.NAME_MAX {
+		if w.d.dir.removed.Load() {
+			return nil, unix.ENOENT
+		}
 		return nil, unix.ENAMETOOLONG
 	}
 	if !w.held && w.d.dir.reval == nil {
-		if c := w.d.dir.child(name); c != nil {
+		if c := w.d.child(name); c != nil {
 			if c.negative() {
 				c.lru.touch()
 				return nil, unix.ENOENT

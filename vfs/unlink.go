@@ -94,7 +94,7 @@ func (p Path) removeIn(ctx context.Context, cred *Cred, r *removal) (victim *Den
 	if victim != nil {
 		orphans = victim.buryLocked()
 		d.unhashLocked(victim)
-	} else if c := d.dir.child(r.name); c != nil {
+	} else if c := d.child(r.name); c != nil {
 		d.unhashLocked(c)
 	}
 	if !r.whiteout {

@@ -47,7 +47,7 @@ var errRestart = errors.New("vfs: walk met an evicted dentry")
 // walker is the state of one walk (struct nameidata). It starts without references,
 // like an RCU walk of Linux, and takes them at the first cache miss or symlink or at the end.
 type walker struct {
-	ctx   context.Context //nolint:containedctx // lives for one call
+	ctx   context.Context // a walker lives for one call
 	cred  *Cred
 	root  Path
 	base  Path

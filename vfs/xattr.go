@@ -31,10 +31,7 @@ func xattrPermission(ctx context.Context, cred *Cred, p Path, name string, mask 
 	if mask&mayWrite == 0 {
 		denied = unix.ENODATA
 	}
-	space, rest, dot := strings.Cut(name, ".")
-	if !dot {
-		return unix.EOPNOTSUPP
-	}
+	space, rest, _ := strings.Cut(name, ".")
 	switch space {
 	case "trusted":
 		if !cred.privileged() {
@@ -58,7 +55,15 @@ func xattrPermission(ctx context.Context, cred *Cred, p Path, name string, mask 
 		if err := permission(ctx, cred, p, mask); err != nil {
 			return err
 		}
+	case "system":
+		return unix.EOPNOTSUPP
 	default:
+		if err := permission(ctx, cred, p, mask); err != nil {
+			return err
+		}
+		return unix.EOPNOTSUPP
+	}
+	if !strings.Contains(name, ".") {
 		return unix.EOPNOTSUPP
 	}
 	if rest == "" {
