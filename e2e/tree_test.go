@@ -221,7 +221,7 @@ func TestMergedView(t *testing.T) {
 	odd := filepath.Join(scratch(t), "odd tree")
 	require.NoError(t, os.Mkdir(odd, 0o755))
 	makeOddTree(t, odd)
-	for name, tree := range map[string]string{"odd": odd, "go": goTree()} {
+	for name, tree := range map[string]string{"odd": odd, "go": goTree(t)} {
 		t.Run(name, func(t *testing.T) {
 			dir := scratch(t)
 			lower, upper := filepath.Join(dir, "lower"), filepath.Join(dir, "upper")

@@ -23,12 +23,7 @@ type op struct {
 
 func (o op) String() string { return fmt.Sprintf("%s %s %s %d %#x", o.call, o.a, o.b, o.n, o.flags) }
 
-// A target is what random calls are done on: a tree, or the kernel.
-type target interface {
-	do(o op) unix.Errno
-}
-
-// do implements target.
+// do makes one call.
 func (tr *tree) do(o op) unix.Errno {
 	var err error
 	switch o.call {
