@@ -129,11 +129,11 @@ func TestHostErrorsLoseNothingSynced(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, fs.Close(t.Context(), vfs.SafeClose))
 
-			faulty := store.NewFaulty(mem, func(n int, c store.Call) unix.Errno {
+			faulty := store.NewFaulty(mem, func(n int, c store.Call) store.Fault {
 				if n == at {
-					return errno
+					return store.Fault{Errno: errno, Part: len(c.Data) / 2}
 				}
-				return 0
+				return store.Fault{}
 			})
 			moments, last := runFaulty(t, onStore(t, faulty))
 			x.open()
@@ -226,12 +226,12 @@ func TestFailedMakeLeavesNothing(t *testing.T) {
 	for at := 0; ; at++ {
 		mem := store.NewMemory()
 		failed := false
-		faulty := store.NewFaulty(mem, func(n int, c store.Call) unix.Errno {
+		faulty := store.NewFaulty(mem, func(n int, c store.Call) store.Fault {
 			if n == at {
 				failed = true
-				return unix.ENOSPC
+				return store.Fault{Errno: unix.ENOSPC}
 			}
-			return 0
+			return store.Fault{}
 		})
 		fs, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: onStore(t, faulty)})
 		if err == nil {
@@ -254,4 +254,35 @@ func TestFailedMakeLeavesNothing(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, empty, "after call %d failed there is %v", at, mem.Names())
 	}
+}
+
+// TestFailedCloseKeepsTheImage makes the host fail at the last flush: the file
+// system stays usable for reading and can only be forced to close.
+func TestFailedCloseKeepsTheImage(t *testing.T) {
+	mem := store.NewMemory()
+	broken := false
+	faulty := store.NewFaulty(mem, func(_ int, c store.Call) store.Fault {
+		if broken && c.Kind == store.KindSync {
+			return store.Fault{Errno: unix.EIO}
+		}
+		return store.Fault{}
+	})
+	x := &tree{t: t, cfg: onStore(t, faulty)}
+	fs, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: x.cfg})
+	require.NoError(t, err)
+	x.fs = fs
+	require.NoError(t, x.create("f", 0o600, "synced"))
+	require.NoError(t, fs.Sync(t.Context()))
+	require.NoError(t, x.create("g", 0o600, "lost"))
+	broken = true
+	for range 2 {
+		require.ErrorIs(t, fs.Close(t.Context(), vfs.SafeClose), unix.EIO)
+		require.Len(t, x.dump(), 2, "still there")
+	}
+	require.Error(t, x.create("h", 0o600, ""), "read-only from then on")
+	require.ErrorIs(t, fs.Close(t.Context(), vfs.ForceClose), unix.EIO)
+	broken = false
+	x.open()
+	require.Contains(t, x.dump(), "/f")
+	require.NoError(t, x.fs.Close(t.Context(), vfs.SafeClose))
 }

@@ -93,6 +93,9 @@ func (fs *FS) Sync(ctx context.Context) error {
 func (fs *FS) Close(ctx context.Context, mode vfs.CloseMode) error {
 	if mode == vfs.ForceClose {
 		ctx = context.WithoutCancel(ctx) // what follows a failure cannot be taken back
+	} else if err := fs.Sync(ctx); err != nil {
+		// A volume that an error has left read-only would close all the same.
+		return err
 	}
 	err := fs.vol.Close(ctx)
 	if err != nil {
