@@ -33,10 +33,14 @@ const (
 	keyB = "00-00-b3-ed-44-df-ec-7b-25-2d-9a-32-38-8d-58-61"
 )
 
-// rounds returns full with CLOISTER_E2E=full and short otherwise.
+// rounds returns full with CLOISTER_E2E=full and short otherwise; a quarter of
+// that under the race detector.
 func rounds(short, full int) int {
-	if os.Getenv("CLOISTER_E2E") == "full" {
+	switch {
+	case os.Getenv("CLOISTER_E2E") == "full":
 		return full
+	case underRace:
+		return short / 4
 	}
 	return short
 }

@@ -107,7 +107,9 @@ func (d *Dentry) revalidate(ctx context.Context, mnt *Mount, name string) {
 	}
 	d.dir.mu.Lock()
 	defer d.dir.mu.Unlock()
-	d.unhashLocked(c)
+	if d.dir.child(name) == c { // else renamed meanwhile
+		d.unhashLocked(c)
+	}
 }
 
 // mountedBelow reports whether something is mounted on d or below it.

@@ -17,8 +17,9 @@ var _ Host = (*linuxHost)(nil)
 // beneath keeps a name inside of its directory, whatever it has become there.
 const beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
 
-// openTries bounds how often an open is repeated that failed with EAGAIN, which
-// openat2(2) returns when a rename elsewhere kept it from being sure.
+// openTries bounds how often an open is repeated because a rename at the same time kept openat2(2)
+// from being sure that it stayed beneath: EAGAIN, or EXDEV if what it found has left the directory
+// (fs/namei.c: complete_walk).
 const openTries = 64
 
 func newLinuxHost() *linuxHost {
@@ -86,8 +87,11 @@ func (h *linuxHost) open(dir FD, name string, flags int, mode uint32) (FD, error
 	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode), Resolve: beneath}
 	for try := 1; ; try++ {
 		fd, err := unix.Openat2(int(dir), name, &how)
-		if err != unix.EAGAIN || try == openTries {
+		if err != unix.EAGAIN && err != unix.EXDEV {
 			return FD(fd), err
+		}
+		if try == openTries {
+			return -1, unix.ESTALE
 		}
 	}
 }

@@ -2,6 +2,7 @@ package hostfs_test
 
 import (
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -242,4 +243,38 @@ func TestSameIdentity(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestReplaceIsAtomic: who opens a name that is being replaced all the time always finds a file.
+func TestReplaceIsAtomic(t *testing.T) {
+	w := newWorld(t, nil)
+	require.NoError(t, w.put("/host/f", "0123456789"))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			err := w.put("/host/new", "0123456789")
+			if err == nil {
+				err = w.RenameAt(w.ctx, cwd, "/host/new", cwd, "/host/f", 0)
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 3000 {
+		got, err := w.get("/host/f")
+		require.NoError(t, err)
+		require.Equal(t, "0123456789", got)
+		_, err = w.lstat("/host/f")
+		require.NoError(t, err)
+	}
+	close(stop)
+	wg.Wait()
 }
