@@ -107,7 +107,7 @@ func (d *Dentry) revalidate(ctx context.Context, mnt *Mount, name string) {
 	}
 	d.dir.mu.Lock()
 	defer d.dir.mu.Unlock()
-	if d.dir.child(name) == c { // else renamed meanwhile
+	if d.child(name) == c { // else renamed meanwhile
 		d.unhashLocked(c)
 	}
 }
