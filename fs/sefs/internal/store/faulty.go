@@ -7,19 +7,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A Fault is what happens to one call. The zero value is nothing.
+type Fault struct {
+	Errno unix.Errno // what it fails with
+	Part  int        // KindWrite: bytes that are written nevertheless
+}
+
 // Faulty is a Store in which chosen calls fail.
 type Faulty struct {
 	*Hooked
 	mu    sync.Mutex
 	calls int
-	fail  func(n int, c Call) unix.Errno
+	fault func(n int, c Call) Fault
 }
 
-// NewFaulty returns a store over st that asks fail before call number n,
-// counted from 0, and fails the call without effect if the answer is not 0. A
-// write to be torn is for fail to do: it sees the bytes in c.Data.
-func NewFaulty(st Store, fail func(n int, c Call) unix.Errno) *Faulty {
-	f := &Faulty{fail: fail}
+// NewFaulty returns a store over st that asks fault before call number n,
+// counted from 0.
+func NewFaulty(st Store, fault func(n int, c Call) Fault) *Faulty {
+	f := &Faulty{fault: fault}
 	f.Hooked = newHooked(st, f)
 	return f
 }
@@ -36,10 +41,19 @@ func (f *Faulty) before(c Call) error {
 	defer f.mu.Unlock()
 	n := f.calls
 	f.calls++
-	if errno := f.fail(n, c); errno != 0 {
-		return fmt.Errorf("sefs store: %v %s: %w", c.Kind, c.Name, errno)
+	fault := f.fault(n, c)
+	if fault.Errno == 0 {
+		return nil
 	}
-	return nil
+	return &faultError{fault, fmt.Errorf("sefs store: %v %s: %w", c.Kind, c.Name, fault.Errno)}
 }
 
 func (f *Faulty) after(Call, error) {}
+
+// faultError is how Faulty tells Hooked to write a part first.
+type faultError struct {
+	fault Fault
+	error
+}
+
+func (e *faultError) Unwrap() error { return e.error }

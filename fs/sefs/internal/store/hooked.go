@@ -1,5 +1,7 @@
 package store
 
+import "errors"
+
 // A Call is one host call as a hook sees it.
 type Call struct {
 	Kind Kind
@@ -121,6 +123,9 @@ func (f *hookedFile) ReadAt(p []byte, off int64) (n int, err error) {
 func (f *hookedFile) WriteAt(p []byte, off int64) error {
 	c := Call{Kind: KindWrite, Name: f.name, Off: off, Data: p}
 	if err := f.store.hook.before(c); err != nil {
+		if e, ok := errors.AsType[*faultError](err); ok && e.fault.Part > 0 {
+			return errors.Join(f.below.WriteAt(p[:min(e.fault.Part, len(p))], off), err)
+		}
 		return err
 	}
 	err := f.below.WriteAt(p, off)

@@ -32,21 +32,21 @@ type allocator struct {
 	next   uint32 // number of the next new segment
 	cursor uint32 // where the search for half-empty segments goes on
 
-	spanMu sync.Mutex
-	taken  []span              // not yet in the tree
-	given  []span              // not yet in the tree
-	limbo  []span              // given back, in the tree, but not yet durable
-	used   uint64              // blocks
-	live   uint64              // segments
-	dead   map[uint32]deadness // segments with an item that says they are empty
+	spanMu  sync.Mutex
+	taken   []span              // not yet in the tree
+	given   []span              // not yet in the tree
+	limbo   []span              // given back, in the tree, but not yet durable
+	used    uint64              // blocks
+	waiting uint64              // blocks in given and limbo
+	live    uint64              // segments
+	dead    map[uint32]deadness // segments with an item that says they are empty
 }
 
 // deadness says how far the removal of an empty segment is.
 type deadness int
 
 const (
-	deadNew      deadness = iota // the item may not be durable yet
-	deadDurable                  // the file may be unlinked
+	deadNew      deadness = iota // once the item is durable, the file may be unlinked
 	deadUnlinked                 // the item may be deleted
 )
 
@@ -264,6 +264,15 @@ func (a *allocator) give(p format.Ptr, n int) {
 	defer a.spanMu.Unlock()
 	a.given = appendSpan(a.given, span{p.Segment, p.Block, uint16(n)})
 	a.used -= uint64(n)
+	a.waiting += uint64(n)
+}
+
+// wasteful reports whether so many blocks wait to be taken again that a
+// checkpoint is due, lest the volume grow on the host while it is overwritten.
+func (a *allocator) wasteful() bool {
+	a.spanMu.Lock()
+	defer a.spanMu.Unlock()
+	return a.waiting > max(format.SegmentBlocks, a.used/4)
 }
 
 // appendSpan appends s, joined with the last span if it follows it.
@@ -386,10 +395,12 @@ func (a *allocator) activeNow() uint32 {
 func (a *allocator) checkpointed(limbo int) (unlink []uint32) {
 	a.spanMu.Lock()
 	defer a.spanMu.Unlock()
+	for _, s := range a.limbo[:limbo] {
+		a.waiting -= uint64(s.n)
+	}
 	a.limbo = slices.Delete(a.limbo, 0, limbo)
 	for seg, state := range a.dead {
 		if state == deadNew {
-			a.dead[seg] = deadDurable
 			unlink = append(unlink, seg)
 		}
 	}

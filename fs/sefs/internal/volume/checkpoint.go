@@ -2,7 +2,6 @@ package volume
 
 import (
 	"bytes"
-	"fmt"
 
 	"cloister/fs/sefs/internal/format"
 	"cloister/fs/sefs/internal/seal"
@@ -208,14 +207,14 @@ func (t *tree) cleaned(nodes []*node, h *format.Head) {
 // Preconditions: commitMu held.
 func (v *Volume) finishCheckpoint(h *format.Head, limbo int) error {
 	j := &v.journal
-	if err := v.growJournal(h); err != nil {
-		return err
+	if j.grow {
+		h.Journal = min(2*h.Journal, format.MaxJournal)
 	}
 	if err := v.segs.sync(); err != nil {
-		return err
+		return v.fail(err)
 	}
 	if err := v.writeHead(h); err != nil {
-		return err
+		return v.fail(err)
 	}
 	j.off, j.size, j.grow = 0, int64(h.Journal), false
 	j.tag = format.HeadTag(v.head.last[:])
@@ -227,11 +226,11 @@ func (v *Volume) finishCheckpoint(h *format.Head, limbo int) error {
 	return nil
 }
 
-// removeSegment removes the file of an empty segment. Failing that, it stays
-// on the host until a later mount finds it.
+// removeSegment removes the file of an empty segment. Failing that, the next
+// checkpoint tries again, or a later mount.
 func (v *Volume) removeSegment(seg uint32) {
 	if err := v.segs.remove(seg); err != nil {
-		v.log.Warn("empty segment stays", "segment", seg, "error", err)
+		v.log.Debug("empty segment stays", "segment", seg, "error", err)
 		return
 	}
 	v.alloc.unlinked(seg)
@@ -304,27 +303,9 @@ func openHead(ring *seal.Keyring, b []byte, uuid [16]byte) (h format.Head, ok bo
 	return h, err == nil, err
 }
 
-// The journal starts small and doubles when it was full before the limits of a
-// checkpoint were reached.
+// The journal starts small, and doubles when it was full before the other
+// reasons for a checkpoint came up. Only the first part is written in advance.
 const firstJournal = 4 << 20
-
-// growJournal lengthens the journal if it was too small. It writes zeros, so
-// that later records overwrite what exists, which is the fastest for the host.
-func (v *Volume) growJournal(h *format.Head) error {
-	j := &v.journal
-	if !j.grow || j.size >= format.MaxJournal {
-		return nil
-	}
-	size := min(max(2*j.size, firstJournal), format.MaxJournal)
-	if err := fillZeros(j.file, j.size, size); err != nil {
-		if !isFull(err) {
-			return fmt.Errorf("sefs: grow journal: %w", err)
-		}
-		return nil // it stays as it is
-	}
-	h.Journal = uint64(size)
-	return nil
-}
 
 // fillZeros makes bytes [from, to) of f durable zeros.
 func fillZeros(f store.File, from, to int64) error {

@@ -73,9 +73,7 @@ func (v *Volume) commitLocked(h how, flush func(*Tx) error) error {
 	v.gate.Unlock()
 	if err == nil && finish != nil {
 		v.sayWho()
-		if err = finish(); err != nil {
-			err = v.fail(err)
-		}
+		err = finish()
 	}
 	if err == nil {
 		v.completed.Store(n)
@@ -162,7 +160,7 @@ func (v *Volume) writeRecord(record []byte) error {
 
 	box, counter, err := v.sess.Reserve(1)
 	if err != nil {
-		return err
+		return v.fail(err)
 	}
 	seq := j.seq.Load() + 1
 	format.PutRecordPlain(record, format.RecordPlain{
@@ -176,14 +174,17 @@ func (v *Volume) writeRecord(record []byte) error {
 	copy(j.aad[:], record[:format.RecordHeader])
 	copy(j.aad[format.RecordHeader:], j.tag[:])
 	box.Seal(seal.DomainJournal, counter, record[format.RecordHeader:], j.aad[:])
-	if err := j.file.WriteAt(record, j.off); err != nil {
+	if err := j.file.WriteAt(record, j.off); isFull(err) {
+		v.tree.loseRedo()
 		return err
+	} else if err != nil {
+		return v.fail(err)
 	}
 	if err := v.segs.sync(); err != nil {
-		return err
+		return v.fail(err)
 	}
 	if err := j.file.Sync(); err != nil {
-		return err
+		return v.fail(err)
 	}
 	j.off += int64(size)
 	copy(j.tag[:], record[size-seal.TagSize:])
@@ -192,6 +193,14 @@ func (v *Volume) writeRecord(record []byte) error {
 		j.spare = record[:0]
 	}
 	return nil
+}
+
+// loseRedo is called when a record found no room on the host: what it held can
+// only become durable in a checkpoint, which the next commit will be.
+func (t *tree) loseRedo() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.redo.lost, t.redo.buf = true, nil
 }
 
 // sayWho writes the process number to the lock file, for the message that

@@ -80,7 +80,7 @@ func (w *workload) step(t *testing.T, v *volume.Volume) {
 		for range 1 + w.r.IntN(4) {
 			require.NoError(t, w.change(t, v, tx, n), "step %d", n)
 		}
-		require.NoError(t, tx.Put(stepKey, binary.LittleEndian.AppendUint64(nil, uint64(n))), "Put")
+		require.NoError(t, tx.Put(stepKey, stepValue(n)), "Put")
 	})
 	w.states = append(w.states, w.state.clone())
 }
@@ -188,6 +188,8 @@ func (h *history) read(v *volume.Volume) (step int, err error) {
 	}
 	return step, nil
 }
+
+func stepValue(n int) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(n)) }
 
 var errWrong = errors.New("wrong content")
 

@@ -1,6 +1,7 @@
 package volume_test
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -77,13 +78,13 @@ func inodeKey(n uint64) format.Key { return format.Key{Ino: n, Type: format.Type
 
 // pattern returns n bytes that depend on seed and on their place.
 func pattern(seed, n int) []byte {
-	b := make([]byte, n)
+	b := make([]byte, (n+7)/8*8)
 	x := uint64(seed)*0x9e3779b97f4a7c15 + 1
-	for i := range b {
+	for i := 0; i < len(b); i += 8 {
 		x ^= x << 13
 		x ^= x >> 7
 		x ^= x << 17
-		b[i] = byte(x >> 32)
+		binary.LittleEndian.PutUint64(b[i:], x)
 	}
-	return b
+	return b[:n]
 }

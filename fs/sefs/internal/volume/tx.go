@@ -34,14 +34,14 @@ func (v *Volume) Begin(ctx context.Context) (*Tx, error) {
 	return &v.tx, nil
 }
 
-// overLimit returns by how many times dirty nodes or the redo log exceed their
-// limits.
+// overLimit returns by how many times dirty nodes, the redo log or the blocks
+// that only a checkpoint makes free again exceed their limits.
 func (v *Volume) overLimit() int64 {
 	t := v.tree
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	over := int64(len(t.dirty)) * format.NodeSize / maxDirtyNodes
-	if t.redo.lost {
+	if t.redo.lost || v.alloc.wasteful() {
 		over = max(over, 1)
 	}
 	return over

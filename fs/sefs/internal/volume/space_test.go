@@ -1,0 +1,150 @@
+package volume_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"cloister/fs/sefs/internal/store"
+	"cloister/fs/sefs/internal/volume"
+)
+
+// TestSpaceIsReused overwrites a file many times over. Blocks that were given
+// back must be taken again, and never one that a crash could still need.
+func TestSpaceIsReused(t *testing.T) {
+	tests := []struct {
+		name          string
+		size, piece   int
+		total, commit int // bytes written; writes between commits
+		most          uint64
+	}{
+		{"whole", 24 << 20, 24 << 20, 240 << 20, 1, 3},
+		{"large", 40 << 20, 1 << 20, 240 << 20, 25, 3},
+		{"small", 24 << 20, 4 << 10, 120 << 20, 1000, 3},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			mem := store.NewMemory()
+			makeVolume(t, mem)
+			crash := &crashAt{r: rand.New(rand.NewPCG(1, 1)), mem: mem}
+			v := open(t, store.NewFaulty(mem, crash.before), config())
+			f := v.File(10, 0)
+			r := rand.New(rand.NewPCG(4, 4))
+			h := pieces{size: tt.size, piece: tt.piece}
+			for n := 0; n*tt.piece < tt.total; n++ {
+				w := r.IntN(tt.size / tt.piece)
+				h.writes = append(h.writes, w)
+				crash.issued = n + 1
+				tx(t, v, func(tx *volume.Tx) {
+					require.NoError(t, f.WriteAt(t.Context(), tx, pattern(n, tt.piece), int64(w*tt.piece)))
+				})
+				if n%tt.commit == tt.commit-1 {
+					commit(t, v)
+					crash.acked = n + 1
+				}
+			}
+			closeVolume(t, v)
+			v = open(t, mem, config())
+			t.Logf("%+v, %d crashes", v.Stats(), len(crash.images))
+			require.LessOrEqual(t, v.Stats().Segments, tt.most, "segments for %d bytes", tt.size)
+			require.True(t, h.match(t, v, len(h.writes), len(h.writes)), "content")
+			require.NotEmpty(t, crash.images)
+			for i, image := range crash.images {
+				v := openLoose(t, image.mem, config())
+				require.True(t, h.match(t, v, image.acked, image.issued), "content after crash %d", i)
+				v.Abandon()
+			}
+		})
+	}
+}
+
+// pieces is a history of writes to one file: write n put pattern(n) to piece
+// writes[n].
+type pieces struct {
+	size, piece int
+	writes      []int
+}
+
+// match reports whether the file is what some number of writes made it, from
+// least to most.
+func (h *pieces) match(t *testing.T, v *volume.Volume, least, most int) bool {
+	t.Helper()
+	got := make([]byte, h.size)
+	require.NoError(t, v.File(10, 0).ReadAt(t.Context(), got, 0), "ReadAt")
+	last := make([]int, h.size/h.piece)
+	for i := range last {
+		last[i] = -1
+	}
+	for n, w := range h.writes[:least] {
+		last[w] = n
+	}
+	wrong := make(map[int]bool)
+	check := func(w int) {
+		want := make([]byte, h.piece)
+		if last[w] >= 0 {
+			want = pattern(last[w], h.piece)
+		}
+		delete(wrong, w)
+		if !bytes.Equal(want, got[w*h.piece:(w+1)*h.piece]) {
+			wrong[w] = true
+		}
+	}
+	for w := range last {
+		check(w)
+	}
+	for n := least; len(wrong) > 0 && n < most; n++ {
+		last[h.writes[n]] = n
+		check(h.writes[n])
+	}
+	return len(wrong) == 0
+}
+
+// crashAt keeps images of a volume at random calls, more of them around
+// checkpoints.
+type crashAt struct {
+	r             *rand.Rand
+	mem           *store.Memory
+	acked, issued int // writes
+	images        []crashImage
+}
+
+type crashImage struct {
+	mem           *store.Memory
+	acked, issued int
+}
+
+func (c *crashAt) before(n int, call store.Call) store.Fault {
+	likely := 40
+	if call.Name == "heads" {
+		likely = 2
+	}
+	if c.acked > 0 && len(c.images) < 6 && c.r.IntN(likely) == 0 {
+		c.images = append(c.images, crashImage{c.mem.Clone(), c.acked, c.issued})
+	}
+	return store.Fault{}
+}
+
+// TestSegmentsComeAndGo fills and empties a volume over several mounts.
+func TestSegmentsComeAndGo(t *testing.T) {
+	mem := store.NewMemory()
+	makeVolume(t, mem)
+	for round := range 2 {
+		v := open(t, mem, config())
+		blocks := writeFile(t, v, uint64(10+round), 150<<20, 1<<20)
+		closeVolume(t, v)
+		v = open(t, mem, config())
+		require.GreaterOrEqual(t, v.Stats().Segments, uint64(3), "round %d", round)
+		tx(t, v, func(tx *volume.Tx) {
+			require.NoError(t, v.File(uint64(10+round), blocks).Discard(tx), "Discard")
+		})
+		closeVolume(t, v)
+		v = open(t, mem, config())
+		require.LessOrEqual(t, v.Stats().Segments, uint64(2), fmt.Sprint("round ", round))
+		require.LessOrEqual(t, v.Stats().BlocksUsed, uint64(8), "round %d", round)
+		v.Abandon()
+	}
+}
