@@ -13,10 +13,13 @@ type headState struct {
 	file store.File
 	seq  uint64                // of the last head
 	last [format.HeadSize]byte // that head, as it is on the host
+	same [len(headSlots)]bool  // the slots that hold it
 }
 
-// headOffset returns the slot of head number seq, as an offset in bytes.
-func headOffset(seq uint64) int64 { return int64(seq%2) * format.HeadStride }
+// headSlots are where the two copies of the head are, as offsets in bytes. They
+// are written one after the other, so that a crash leaves one whole, the old head
+// or the new; at rest they are equal, so that damage to one loses nothing.
+var headSlots = [2]int64{0, format.HeadStride}
 
 // prepareCheckpoint writes all pages and all dirty nodes to new places, and
 // makes them clean in memory. What it returns makes them the state of the
@@ -236,7 +239,7 @@ func (v *Volume) removeSegment(seg uint32) {
 	v.alloc.unlinked(seg)
 }
 
-// writeHead seals h and writes it to the slot that the last head is not in.
+// writeHead seals h and writes it to both slots.
 func (v *Volume) writeHead(h *format.Head) error {
 	if err := v.checkForks(); err != nil {
 		return err
@@ -245,13 +248,35 @@ func (v *Volume) writeHead(h *format.Head) error {
 	if err != nil {
 		return err
 	}
-	if err := v.head.file.WriteAt(b[:], headOffset(h.Seq)); err != nil {
-		return err
-	}
-	if err := v.head.file.Sync(); err != nil {
-		return err
+	for _, at := range headSlots {
+		if err := v.writeSlot(b[:], at); err != nil {
+			return err
+		}
 	}
 	v.head.last, v.head.seq = b, h.Seq
+	return nil
+}
+
+func (v *Volume) writeSlot(head []byte, at int64) error {
+	if err := v.head.file.WriteAt(head, at); err != nil {
+		return err
+	}
+	return v.head.file.Sync()
+}
+
+// mendHeads makes the slots equal again after a crash between writing them. It
+// comes before everything that the next head depends on: writing that one starts
+// by overwriting a slot.
+func (v *Volume) mendHeads() error {
+	for i, same := range v.head.same {
+		if same {
+			continue
+		}
+		if err := v.writeSlot(v.head.last[:], headSlots[i]); err != nil {
+			return err
+		}
+		v.head.same[i] = true
+	}
 	return nil
 }
 
@@ -259,7 +284,7 @@ func (v *Volume) writeHead(h *format.Head) error {
 // wrote or found: somebody else may write the volume in spite of the lock.
 func (v *Volume) checkForks() error {
 	var b [format.HeadSize]byte
-	n, err := v.head.file.ReadAt(b[:], headOffset(v.head.seq))
+	n, err := v.head.file.ReadAt(b[:], headSlots[0])
 	if err != nil {
 		return err
 	}

@@ -197,7 +197,7 @@ var errWrong = errors.New("wrong content")
 // and tears what was not synced, and checks that what opens is a state that
 // some prefix of the transactions made, with everything that was acknowledged.
 func TestCrash(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(scaled(6)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			mem := store.NewMemory()

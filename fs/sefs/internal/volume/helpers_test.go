@@ -88,3 +88,12 @@ func pattern(seed, n int) []byte {
 	}
 	return b[:n]
 }
+
+// scaled returns n, or less under the race detector, which makes everything
+// many times slower.
+func scaled(n int) int {
+	if raceDetector {
+		return max(1, n/6)
+	}
+	return n
+}

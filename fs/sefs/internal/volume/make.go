@@ -120,10 +120,11 @@ func (m *maker) run(ctx context.Context, cfg MakeConfig, now time.Time) error {
 		return err
 	}
 	err = m.file(headsName, func(f store.File) error {
-		if err := f.WriteAt(make([]byte, 2*format.HeadStride), 0); err != nil {
-			return err
+		slots := make([]byte, 2*format.HeadStride)
+		for _, at := range headSlots {
+			copy(slots[at:], head[:])
 		}
-		return f.WriteAt(head[:], headOffset(1))
+		return f.WriteAt(slots, 0)
 	})
 	if err != nil {
 		return err

@@ -154,7 +154,7 @@ func (m *modelFile) zero(from, to int) {
 // TestFileModel does random things to files and holds them against bytes in
 // memory, with caches too small for them.
 func TestFileModel(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(scaled(6)) {
 		fileModel(t, seed, 250)
 	}
 }

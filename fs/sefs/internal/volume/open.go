@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,11 @@ func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error
 	v.tree.load(&h)
 	v.alloc.load(&h)
 	v.sess = seal.NewSession(v.ring, v.seed())
+	if cfg.Access == ReadWrite {
+		if err := v.mendHeads(); err != nil {
+			return nil, err
+		}
+	}
 	if err := v.recover(ctx, &h); err != nil {
 		return nil, err
 	}
@@ -143,19 +149,27 @@ func (v *Volume) readHeads() (h format.Head, err error) {
 	}
 	b = b[:n]
 	found := false
-	for at := 0; at+format.HeadSize <= len(b); at += format.HeadStride {
+	var slots [len(headSlots)][]byte
+	for i, at := range headSlots {
+		if int(at)+format.HeadSize > len(b) {
+			break
+		}
 		slot := b[at : at+format.HeadSize]
+		slots[i] = slot
 		one, ok, err := openHead(v.ring, slot, v.header.UUID)
 		if err != nil {
 			return h, &seal.CorruptError{Block: headsName, Reason: err.Error()}
 		}
-		if ok && headOffset(one.Seq) == int64(at) && (!found || one.Seq > h.Seq) {
+		if ok && (!found || one.Seq > h.Seq) {
 			h, found = one, true
 			copy(v.head.last[:], slot)
 		}
 	}
 	if !found {
 		return h, &seal.CorruptError{Block: headsName, Reason: "no authentic head"}
+	}
+	for i, slot := range slots {
+		v.head.same[i] = bytes.Equal(slot, v.head.last[:])
 	}
 	v.head.seq = h.Seq
 	v.journal.seq.Store(h.Commit)

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"cloister/fs/sefs/internal/format"
 	"cloister/fs/sefs/internal/seal"
@@ -206,7 +207,7 @@ func (r *recordReader) next() (rec record, ok bool, err error) {
 	copy(tag[:], b[len(b)-seal.TagSize:])
 	body := b[format.RecordHeader:]
 	if !box.Open(seal.DomainJournal, p.Counter, body, r.aad[:]) {
-		return rec, false, nil
+		return rec, false, r.checkTail(p, tag)
 	}
 	ops, err := format.RecordOps(body[:len(body)-seal.TagSize])
 	if err != nil {
@@ -215,6 +216,20 @@ func (r *recordReader) next() (rec record, ok bool, err error) {
 	r.off += int64(p.Bytes)
 	r.tag = tag
 	return record{p, ops}, true, nil
+}
+
+// checkTail looks behind a record that does not open. What a crash tore is the last
+// one; if the next one opens, chained to the tag that this one has, then this
+// one was whole once and has been changed since.
+func (r *recordReader) checkTail(p format.RecordPlain, tag [seal.TagSize]byte) error {
+	after := *r
+	after.off += int64(p.Bytes)
+	after.tag = tag
+	next, ok, err := after.next()
+	if err != nil || !ok || next.Seq != p.Seq+1 {
+		return err
+	}
+	return &seal.CorruptError{Block: fmt.Sprintf("journal record %d", p.Seq), Reason: "changed after it was written"}
 }
 
 // bytes returns n bytes at r.off, nil if the journal ends before.

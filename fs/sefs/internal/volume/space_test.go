@@ -27,6 +27,9 @@ func TestSpaceIsReused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if raceDetector {
+				t.Skip("one goroutine and much data: nothing for the race detector")
+			}
 			t.Parallel()
 			mem := store.NewMemory()
 			makeVolume(t, mem)

@@ -73,8 +73,8 @@ func TestTamperFlip(t *testing.T) {
 	for _, name := range mem.Names() {
 		data := mem.Bytes(name)
 		stride := 1
-		if len(data) > 2*4096 {
-			stride = max(1, len(data)/1200) | 1
+		if len(data) > 2*4096 || raceDetector {
+			stride = max(1, len(data)/scaled(1200)) | 1
 		}
 		for at := 0; at < len(data); at += stride {
 			data[at] ^= 1 << (at % 8)
