@@ -18,10 +18,7 @@ import (
 // benchUnion returns a task with the union of two empty images on /data, on a host tmpfs.
 func benchUnion(b *testing.B) *syscall.Task {
 	b.Helper()
-	dir := scratch(b)
-	lower, upper := filepath.Join(dir, "lower"), filepath.Join(dir, "upper")
-	require.NoError(b, os.Mkdir(lower, 0o755))
-	require.NoError(b, os.Mkdir(upper, 0o755))
+	lower, upper := emptyLayers(b)
 	_, task := start(b, platform(b, "m", "s"))
 	mountUnion(b, task, lower, upper, keyA)
 	return task
@@ -163,10 +160,7 @@ func TestManyFiles(t *testing.T) {
 // TestHostCalls counts the calls to the host for sequential writing and reading, over the whole stack.
 func TestHostCalls(t *testing.T) {
 	const size = 64
-	dir := scratch(t)
-	lower, upper := filepath.Join(dir, "lower"), filepath.Join(dir, "upper")
-	require.NoError(t, os.Mkdir(lower, 0o755))
-	require.NoError(t, os.Mkdir(upper, 0o755))
+	lower, upper := emptyLayers(t)
 	lib, task := start(t, platform(t, "m", "s"))
 	mountUnion(t, task, lower, upper, keyA)
 	buf := make([]byte, mib)

@@ -59,6 +59,16 @@ func scratch(t testing.TB) string {
 	return dir
 }
 
+// emptyLayers returns two empty directories for a lower and an upper image.
+func emptyLayers(t testing.TB) (lower, upper string) {
+	t.Helper()
+	dir := scratch(t)
+	lower, upper = filepath.Join(dir, "lower"), filepath.Join(dir, "upper")
+	require.NoError(t, os.Mkdir(lower, 0o755))
+	require.NoError(t, os.Mkdir(upper, 0o755))
+	return lower, upper
+}
+
 // commands builds the commands once and returns their directory.
 var commands = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "cloister-bin-")

@@ -98,10 +98,7 @@ func checkVersions(t *testing.T, task *syscall.Task, acked [nFiles]int) (found [
 // TestKill kills the enclave at random moments while a task writes: the next
 // mount works and holds everything that was synced.
 func TestKill(t *testing.T) {
-	dir := scratch(t)
-	lower, upper := filepath.Join(dir, "lower"), filepath.Join(dir, "upper")
-	require.NoError(t, os.Mkdir(lower, 0o755))
-	require.NoError(t, os.Mkdir(upper, 0o755))
+	lower, upper := emptyLayers(t)
 	p := platform(t, "m", "s")
 	rng := rand.New(rand.NewPCG(7, 8))
 	var acked [nFiles]int
@@ -158,17 +155,14 @@ func TestWriterChild(t *testing.T) {
 
 // TestKillProcess kills a real process with SIGKILL.
 func TestKillProcess(t *testing.T) {
-	dir := scratch(t)
-	lower, upper := filepath.Join(dir, "lower"), filepath.Join(dir, "upper")
-	require.NoError(t, os.Mkdir(lower, 0o755))
-	require.NoError(t, os.Mkdir(upper, 0o755))
+	lower, upper := emptyLayers(t)
 	p := platform(t, "m", "s")
 	rng := rand.New(rand.NewPCG(11, 12))
 	var acked [nFiles]int
 	n, syncs := rounds(20, 500), 0
 	for round := range n {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestWriterChild$", "-test.count=1")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d", childEnv, dir, round))
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d", childEnv, filepath.Dir(upper), round))
 		out, err := cmd.StderrPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())

@@ -197,24 +197,21 @@ func TestRefused(t *testing.T) {
 		{"other signer", "", "", "m", "s2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := scratch(t)
-			lower, upper := filepath.Join(dir, "lower"), filepath.Join(dir, "upper")
-			require.NoError(t, os.Mkdir(lower, 0o755))
-			require.NoError(t, os.Mkdir(upper, 0o755))
+			lower, upper := emptyLayers(t)
 			lib, task := start(t, platform(t, "m", "s"))
 			mountUnion(t, task, lower, upper, tt.key)
 			require.NoError(t, writeFile(task, "/data/file", []byte("content")))
 			require.NoError(t, task.Umount2("/data", 0))
 			task.Exit()
 			require.NoError(t, lib.Close(context.Background()))
-			before := hashDir(t, dir)
+			before := hashDir(t, filepath.Dir(upper))
 
 			_, task = start(t, platform(t, tt.machine, tt.signer))
 			require.NoError(t, task.Mkdir("/data", 0o755))
 			err := task.Mount("unionfs", "/data", "unionfs", 0, options(lower, upper, tt.wrongKey))
 			require.ErrorIs(t, err, unix.EACCES)
 			require.NotContains(t, err.Error(), "32-b3-ed", "the text shows no key")
-			require.Equal(t, before, hashDir(t, dir), "a refused mount changes nothing")
+			require.Equal(t, before, hashDir(t, filepath.Dir(upper)), "a refused mount changes nothing")
 
 			_, task = start(t, platform(t, "m", "s"))
 			mountUnion(t, task, lower, upper, tt.key)

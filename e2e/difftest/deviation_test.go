@@ -1,0 +1,155 @@
+package difftest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A deviation is a difference from Linux that is meant, or that Linux leaves to
+// each file system. Calls that meet one are made on neither system.
+type deviation struct {
+	reason  string
+	hostfs  bool // of HostFS only
+	applies func(t *thread, o *op) bool
+}
+
+// deviations lists them by call.
+var deviations = map[callNr][]deviation{
+	callMount: {
+		{reason: "mounting on the root directory is EPERM (docs/mount.md)", applies: isRoot},
+	},
+	callUmount2: {
+		{reason: "unmounting the root directory is EPERM (docs/mount.md)", applies: isRoot},
+	},
+	callRenameat2: {
+		{
+			reason: "RENAME_WHITEOUT is for stacking file systems, not for programs: EINVAL (syscall.Task.Renameat2)",
+			applies: func(t *thread, o *op) bool {
+				return o.flags&unix.RENAME_WHITEOUT != 0 && o.flags&unix.RENAME_EXCHANGE == 0
+			},
+		},
+	},
+	callLinkat: {
+		{
+			reason:  "AT_EMPTY_PATH with a descriptor is root's, as before Linux 6.10 (syscall.Task.Linkat)",
+			applies: func(t *thread, o *op) bool { return o.flags&unix.AT_EMPTY_PATH != 0 && t.euid != 0 },
+		},
+	},
+	callOpenat: {
+		{
+			reason:  "pipes and devices cannot be opened: ENXIO (vfs.View.OpenAt)",
+			applies: opensSpecial,
+		},
+		{
+			reason: "O_TMPFILE is EOPNOTSUPP on HostFS (docs/hostfs.md)", hostfs: true,
+			applies: func(t *thread, o *op) bool { return o.flags&unix.O_TMPFILE == unix.O_TMPFILE },
+		},
+	},
+	callMknodat: {
+		{
+			reason:  "a character device 0:0 is a whiteout, which counts as absent when its name is made (vfs.Create)",
+			applies: func(t *thread, o *op) bool { return o.mode&unix.S_IFMT == unix.S_IFCHR && o.n == 0 },
+		},
+		{
+			reason: "HostFS makes no special files (docs/hostfs.md)", hostfs: true,
+			applies: func(t *thread, o *op) bool {
+				switch o.mode & unix.S_IFMT {
+				case unix.S_IFSOCK, unix.S_IFIFO, unix.S_IFCHR, unix.S_IFBLK:
+					return true
+				}
+				return false
+			},
+		},
+	},
+	callRead:  {{reason: positions, hostfs: true, applies: onDir}, {reason: nothing, applies: readsNothing}},
+	callReadv: {{reason: positions, hostfs: true, applies: onDir}, {reason: nothing, applies: readsNothing}},
+	callPread: {{reason: nothing, applies: readsNothing}},
+	callLseek: {
+		{
+			reason:  positions,
+			applies: func(t *thread, o *op) bool { return (o.off != 0 || o.flags != unix.SEEK_SET) && t.isDir(o.fd) },
+		},
+		{
+			reason:  "which parts of a file are holes is each file system's own",
+			applies: func(t *thread, o *op) bool { return o.flags == unix.SEEK_DATA || o.flags == unix.SEEK_HOLE },
+		},
+	},
+	callTruncate: {
+		{
+			reason: "whether times change if the size does not is each file system's own",
+			applies: func(t *thread, o *op) bool {
+				_, e := t.stat(o.path)
+				return e == 0 && t.st.Size == o.off
+			},
+		},
+	},
+}
+
+const positions = "positions in directories are each file system's own, and read(2) looks at them before the type"
+
+func onDir(t *thread, o *op) bool { return t.isDir(o.fd) }
+
+const nothing = "whether reading no bytes counts as access is each file system's own"
+
+func readsNothing(t *thread, o *op) bool {
+	n := o.n
+	for _, size := range o.iov {
+		n += int64(size)
+	}
+	return n == 0 && !t.isDir(o.fd)
+}
+
+// deviation returns what o meets, nil if nothing.
+func (tg *target) deviation(t *thread, o *op) *deviation {
+	list := deviations[o.call]
+	for i := range list {
+		if d := &list[i]; (tg.hostfs || !d.hostfs) && d.applies(t, o) {
+			return d
+		}
+	}
+	return nil
+}
+
+// isRoot reports whether the path leads to the root directory.
+func isRoot(t *thread, o *op) bool {
+	if _, e := t.stat(o.path); e != 0 {
+		return false
+	}
+	dev, ino := t.st.Dev, t.st.Ino
+	_, e := t.stat(rootPath)
+	return e == 0 && t.st.Dev == dev && t.st.Ino == ino
+}
+
+var rootPath = newPathname("/")
+
+func opensSpecial(t *thread, o *op) bool {
+	if o.flags&unix.O_PATH != 0 {
+		return false
+	}
+	if _, e := t.statAt(o.fd, o.path); e != 0 {
+		return false
+	}
+	switch t.st.Mode & unix.S_IFMT {
+	case unix.S_IFIFO, unix.S_IFCHR, unix.S_IFBLK:
+		return true
+	}
+	return false
+}
+
+// protections reports what of fs.protected_* is not as the library OS has it,
+// which is as in Linux without a distribution's settings.
+func protections() error {
+	for name, want := range map[string]string{"hardlinks": "1", "symlinks": "0", "regular": "0", "fifos": "0"} {
+		data, err := os.ReadFile("/proc/sys/fs/protected_" + name)
+		if err != nil {
+			return err
+		}
+		if got := strings.TrimSpace(string(data)); got != want {
+			return fmt.Errorf("fs.protected_%s is %s", name, got)
+		}
+	}
+	return nil
+}

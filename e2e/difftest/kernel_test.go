@@ -1,0 +1,127 @@
+package difftest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernel is the real kernel: some threads in a private mount namespace whose
+// root is an empty directory.
+type kernel struct {
+	target  *target
+	root    string // of the current world
+	mounted bool
+	threads []*thread // the last one is the observer, which makes the dumps
+	worlds  int
+}
+
+// numTasks is the number of processes in a world.
+const numTasks = 4
+
+func newKernel(target *target, dir string) (*kernel, error) {
+	k := &kernel{target: target, root: filepath.Join(dir, "root")}
+	var mountNS int
+	hostFD := func() error {
+		fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		return moveFD(fd, hostRoot, unix.O_CLOEXEC)
+	}
+	for i := range numTasks + 1 {
+		prepare := func() (err error) {
+			if i > 0 {
+				return firstErr(func() error { return unix.Setns(mountNS, unix.CLONE_NEWNS) }, hostFD)
+			}
+			return firstErr(
+				func() error { return unix.Unshare(unix.CLONE_NEWNS) },
+				func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+				hostFD,
+			)
+		}
+		t, err := newThread(k, i, prepare)
+		if err != nil {
+			k.close()
+			return nil, fmt.Errorf("kernel: thread %d: %w", i, err)
+		}
+		k.threads = append(k.threads, t)
+		if i == 0 {
+			if mountNS, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/mnt", t.tid), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+				k.close()
+				return nil, fmt.Errorf("kernel: mount namespace: %w", err)
+			}
+			defer unix.Close(mountNS)
+		}
+	}
+	return k, nil
+}
+
+func (k *kernel) close() {
+	for _, t := range k.threads {
+		t.stop()
+	}
+}
+
+// restart makes a new world: an empty root, and all tasks as they begin.
+func (k *kernel) restart() error {
+	for _, t := range k.threads {
+		if err := t.do(func() error { return t.restart("/") }); err != nil {
+			return fmt.Errorf("kernel: leave the old root: %w", err)
+		}
+	}
+	err := k.threads[0].do(k.remount)
+	if err != nil {
+		return fmt.Errorf("kernel: new root: %w", err)
+	}
+	for _, t := range k.threads {
+		if err := t.do(func() error { return t.restart(k.root) }); err != nil {
+			return fmt.Errorf("kernel: enter the new root: %w", err)
+		}
+	}
+	return nil
+}
+
+// remount puts a new file system, or a new directory of the disk, at the root.
+func (k *kernel) remount() error {
+	if k.mounted {
+		if err := unix.Unmount(k.root, unix.MNT_DETACH); err != nil {
+			return err
+		}
+		k.mounted = false
+	}
+	if err := os.RemoveAll(k.root); err != nil {
+		return err
+	}
+	if err := os.Mkdir(k.root, 0o755); err != nil {
+		return err
+	}
+	if err := os.Chmod(k.root, 0o755); err != nil {
+		return err
+	}
+	var err error
+	if k.target.disk {
+		// A mount of its own, so that its root is busy as that of a mount.
+		err = unix.Mount(k.root, k.root, "", unix.MS_BIND, "")
+	} else {
+		err = unix.Mount("none", k.root, "tmpfs", 0, "mode=755")
+	}
+	k.mounted = err == nil
+	return err
+}
+
+// perform makes all calls of r.
+func (k *kernel) perform(r *run) error {
+	if err := k.restart(); err != nil {
+		return err
+	}
+	r.linux.reset()
+	if len(r.ops) == 0 {
+		return nil
+	}
+	k.threads[r.ops[0].task].work <- job{run: r}
+	<-r.performed
+	return nil
+}
