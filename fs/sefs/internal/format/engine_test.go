@@ -253,7 +253,7 @@ func TestNodeModel(t *testing.T) {
 			require.NoError(t, right.Check(0))
 			require.Positive(t, right.Len(), "right half")
 			require.Equal(t, len(model), n.Len()+right.Len(), "items of both halves")
-			if !n.Join(right, right.Key(0)) { // go on with the left half
+			if !n.Join(right) { // go on with the left half
 				for i := range right.Len() {
 					require.Equal(t, model[right.Key(i)], right.Value(i))
 					delete(model, right.Key(i))

@@ -13,8 +13,7 @@ import "encoding/binary"
 //
 // An item is its key (KeySize bytes), the length of its value (2 bytes), and
 // the value. In a node above the leaves the value is a NodePtr, and the key is
-// not above any key below that child; the first child takes what is below all
-// keys too.
+// not above any key below that child.
 type Node []byte
 
 // Offsets within a node.
@@ -47,6 +46,9 @@ func (n Node) item(i int) int { return n.u16(nodeSlots + 2*i) }
 
 // Key returns the key of item i.
 func (n Node) Key(i int) Key { return GetKey(n[n.item(i):]) }
+
+// SetKey replaces the key of item i by one that sorts into the same place.
+func (n Node) SetKey(i int, k Key) { PutKey(n[n.item(i):], k) }
 
 // Value returns the value of item i, shared with n.
 func (n Node) Value(i int) []byte {
@@ -199,18 +201,13 @@ func (n Node) Split(right Node, i int, k Key, val []byte) {
 }
 
 // Join appends the items of right, which are above those of n, and reports
-// whether they fit; if not, nothing changed. Above the leaves, low replaces the
-// first key of right: its first child may hold keys below the one it had.
-func (n Node) Join(right Node, low Key) bool {
+// whether they fit; if not, nothing changed.
+func (n Node) Join(right Node) bool {
 	if right.Used() > n.Free() {
 		return false
 	}
 	for i := range right.Len() {
-		k := right.Key(i)
-		if i == 0 && n.Level() > 0 {
-			k = low
-		}
-		n.Insert(n.Len(), k, right.Value(i))
+		n.Insert(n.Len(), right.Key(i), right.Value(i))
 	}
 	return true
 }

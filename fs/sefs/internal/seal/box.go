@@ -21,6 +21,7 @@ const (
 type Box struct {
 	id    SessionID
 	aead  cipher.AEAD
+	pool  *sync.Pool // of *scratch
 	watch func(key [32]byte, nonce [NonceSize]byte)
 	print [32]byte
 }
@@ -37,7 +38,7 @@ type scratch struct {
 
 const maxScratch = 8192
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+func newScratch() any { return new(scratch) }
 
 func (s *scratch) setNonce(d Domain, counter uint64) []byte {
 	binary.BigEndian.PutUint32(s.nonce[:], uint32(d))
@@ -54,8 +55,8 @@ func (b *Box) note(nonce *[NonceSize]byte) {
 // Seal encrypts the first n bytes of buf in place and puts the tag behind
 // them; buf has n+TagSize bytes. counter comes from Session.Reserve.
 func (b *Box) Seal(d Domain, counter uint64, buf []byte, aad []byte) {
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
+	s := b.pool.Get().(*scratch)
+	defer b.pool.Put(s)
 	nonce := s.setNonce(d, counter)
 	b.note(&s.nonce)
 	b.aead.Seal(buf[:0], nonce, buf[:len(buf)-TagSize], aad)
@@ -67,8 +68,8 @@ func (b *Box) Open(d Domain, counter uint64, buf []byte, aad []byte) bool {
 	if len(buf) < TagSize {
 		return false
 	}
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
+	s := b.pool.Get().(*scratch)
+	defer b.pool.Put(s)
 	_, err := b.aead.Open(buf[:0], s.setNonce(d, counter), buf, aad)
 	return err == nil
 }
@@ -76,8 +77,8 @@ func (b *Box) Open(d Domain, counter uint64, buf []byte, aad []byte) bool {
 // SealDetached encrypts src to dst, which has the same length (at most 8192
 // bytes) and does not overlap it, and returns the tag.
 func (b *Box) SealDetached(d Domain, counter uint64, dst, src []byte) (tag [TagSize]byte) {
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
+	s := b.pool.Get().(*scratch)
+	defer b.pool.Put(s)
 	b.sealVia(s, d, counter, dst, src, tag[:])
 	return tag
 }
@@ -86,8 +87,8 @@ func (b *Box) SealDetached(d Domain, counter uint64, dst, src []byte) (tag [TagS
 // bytes) and does not overlap it, and reports whether src and tag are
 // authentic. If they are not, dst is undefined.
 func (b *Box) OpenDetached(d Domain, counter uint64, dst, src, tag []byte) bool {
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
+	s := b.pool.Get().(*scratch)
+	defer b.pool.Put(s)
 	return b.openVia(s, d, counter, dst, src, tag)
 }
 

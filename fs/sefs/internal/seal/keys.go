@@ -124,6 +124,7 @@ const maxBoxes = 512
 type Keyring struct {
 	keySize int // bytes of an AES key: 16 or 32
 	watch   func(key [32]byte, nonce [NonceSize]byte)
+	pool    sync.Pool // of *scratch
 
 	mu     sync.RWMutex
 	secret [SecretSize]byte
@@ -141,7 +142,13 @@ type KeyringConfig struct {
 
 // NewKeyring returns the keyring of a volume.
 func NewKeyring(cfg KeyringConfig) *Keyring {
-	return &Keyring{secret: cfg.Secret, keySize: cfg.KeySize, watch: cfg.Watch, boxes: make(map[SessionID]*Box)}
+	return &Keyring{
+		secret:  cfg.Secret,
+		keySize: cfg.KeySize,
+		watch:   cfg.Watch,
+		pool:    sync.Pool{New: newScratch},
+		boxes:   make(map[SessionID]*Box),
+	}
 }
 
 // Wipe forgets the secret and the keys. The keyring must not be used after.
@@ -190,7 +197,7 @@ func (r *Keyring) newBoxLocked(id SessionID) (*Box, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sefs: derive session key: %w: %w", err, unix.EIO)
 	}
-	b := &Box{id: id, aead: aead}
+	b := &Box{id: id, aead: aead, pool: &r.pool}
 	if r.watch != nil {
 		b.watch, b.print = r.watch, sha256.Sum256(key)
 	}

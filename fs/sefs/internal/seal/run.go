@@ -71,6 +71,7 @@ type Pool struct {
 	jobs    chan job
 	workers int
 	wg      sync.WaitGroup
+	results sync.Pool // of *results
 }
 
 type job struct {
@@ -97,11 +98,13 @@ func (r *results) add(bad int) {
 	}
 }
 
-var resultsPool = sync.Pool{New: func() any { return new(results) }}
-
 // NewPool starts workers for all processors but the caller's. Close ends them.
 func NewPool() *Pool {
-	p := &Pool{jobs: make(chan job), workers: min(runtime.GOMAXPROCS(0), 16) - 1}
+	p := &Pool{
+		jobs:    make(chan job),
+		workers: min(runtime.GOMAXPROCS(0), 16) - 1,
+		results: sync.Pool{New: func() any { return new(results) }},
+	}
 	for range p.workers {
 		p.wg.Go(p.work)
 	}
@@ -139,8 +142,8 @@ func (p *Pool) Open(r *Run) int { return p.do(r, true) }
 
 func (p *Pool) do(r *Run, open bool) int {
 	n := len(r.Plain)
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
+	s := r.Box.pool.Get().(*scratch)
+	defer r.Box.pool.Put(s)
 	parts := min(p.workers+1, n/minPart)
 	if parts <= 1 {
 		if open {
@@ -149,8 +152,8 @@ func (p *Pool) do(r *Run, open bool) int {
 		r.sealPart(s, 0, n)
 		return -1
 	}
-	res := resultsPool.Get().(*results)
-	defer resultsPool.Put(res)
+	res := p.results.Get().(*results)
+	defer p.results.Put(res)
 	res.bad = -1
 	from := 0
 	for i := range parts - 1 {

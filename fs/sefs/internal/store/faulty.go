@@ -22,7 +22,7 @@ type Faulty struct {
 }
 
 // NewFaulty returns a store over st that asks fault before call number n,
-// counted from 0.
+// counted from 0, for concurrent calls concurrently.
 func NewFaulty(st Store, fault func(n int, c Call) Fault) *Faulty {
 	f := &Faulty{fault: fault}
 	f.Hooked = newHooked(st, f)
@@ -38,9 +38,9 @@ func (f *Faulty) Calls() int {
 
 func (f *Faulty) before(c Call) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	n := f.calls
 	f.calls++
+	f.mu.Unlock() // the function may use the store itself
 	fault := f.fault(n, c)
 	if fault.Errno == 0 {
 		return nil

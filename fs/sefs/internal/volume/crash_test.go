@@ -203,14 +203,18 @@ func TestCrash(t *testing.T) {
 			mem := store.NewMemory()
 			makeVolume(t, mem)
 			rec := store.NewRecorder(mem)
-			v := open(t, rec, config())
+			cfg := config()
+			if seed%2 == 1 {
+				volume.LimitJournal(&cfg, 8192) // checkpoints between commits
+			}
+			v := open(t, rec, cfg)
 			w := newWorkload(seed, rec.Len)
 			for i := range 80 {
 				w.step(t, v)
 				switch {
 				case i%20 == 19: // a checkpoint
 					w.durable(t, func() error { return v.Close(t.Context()) })
-					v = open(t, rec, config())
+					v = open(t, rec, cfg)
 					for ino := range w.files {
 						w.files[ino] = v.File(ino, 0)
 					}
@@ -273,5 +277,6 @@ func checkUsable(t *testing.T, h *history, m *store.Memory, v *volume.Volume, st
 	data := make([]byte, 9000)
 	require.NoError(t, again.File(77, 3).ReadAt(t.Context(), data, 0))
 	require.Equal(t, pattern(1, 9000), data, "file written after recovery")
+	require.NoError(t, volume.Verify(again), "after recovery")
 	again.Abandon()
 }

@@ -78,6 +78,7 @@ func runFaulty(t *testing.T, st store.Store, m *store.Memory, at string) {
 	step, err := w.read(v)
 	require.NoError(t, err, "%s: content", at)
 	require.GreaterOrEqual(t, step, acked, "%s: acknowledged step lost", at)
+	require.NoError(t, volume.Verify(v), at)
 }
 
 // faultyWorkload runs steps until one fails and returns the last step that was

@@ -1,8 +1,6 @@
 package volume
 
 import (
-	"sync"
-
 	"cloister/fs/sefs/internal/format"
 	"cloister/fs/sefs/internal/seal"
 )
@@ -78,13 +76,13 @@ func (v *Volume) openBlocks(b *ioBuf, p format.Ptr, cipher []byte, plain [][]byt
 	return nil
 }
 
-// nodeBufs holds buffers for reading nodes.
-var nodeBufs = sync.Pool{New: func() any { return new([cluster * format.NodeSize]byte) }}
+// A nodeBuf is what reading nodes needs.
+type nodeBuf [cluster * format.NodeSize]byte
 
 // readNodes reads and opens nodes that lie side by side on the host.
 func (v *Volume) readNodes(ptrs []format.NodePtr, nodes []*node) error {
-	pooled := nodeBufs.Get().(*[cluster * format.NodeSize]byte)
-	defer nodeBufs.Put(pooled)
+	pooled := v.nodeBufs.Get().(*nodeBuf)
+	defer v.nodeBufs.Put(pooled)
 	buf := pooled[:len(ptrs)*format.NodeSize]
 	if err := v.segs.read(ptrs[0].Ptr, buf); err != nil {
 		return err

@@ -81,6 +81,7 @@ func TestTreeModel(t *testing.T) {
 				committed = maps.Clone(model)
 			},
 			"close": func(rt *rapid.T) {
+				require.NoError(rt, volume.Verify(v), "Verify")
 				require.NoError(rt, v.Close(ctx), "Close")
 				v, err = volume.Open(ctx, mem, cfg)
 				require.NoError(rt, err, "Open")
@@ -119,6 +120,77 @@ func TestTreeModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// TestLargeTree grows a tree to several levels and takes it down again in
+// random order, so that nodes of all levels split and join.
+func TestLargeTree(t *testing.T) {
+	mem, v := newVolume(t)
+	n := scaled(60_000)
+	r := rand.New(rand.NewPCG(8, 8))
+	model := make(map[format.Key][]byte)
+	random := func() format.Key {
+		return format.Key{Ino: 1 + r.Uint64N(50), Type: 4, Off: r.Uint64N(uint64(n) / 25)}
+	}
+	check := func(step string) {
+		t.Helper()
+		last, seen := format.Key{}, 0
+		require.NoError(t, v.Scan(format.Key{Ino: 1}, format.Key{Ino: 100}, func(k format.Key, val []byte) bool {
+			require.True(t, last.Less(k), "%s: order at %v", step, k)
+			require.True(t, bytes.Equal(model[k], val), "%s: value of %v", step, k)
+			last, seen = k, seen+1
+			return true
+		}))
+		require.Equal(t, len(model), seen, "%s: items", step)
+		for k, want := range model {
+			got, err := v.Get(k, nil)
+			require.NoError(t, err, "%s: Get %v", step, k)
+			require.True(t, bytes.Equal(want, got), "%s: Get %v", step, k)
+		}
+	}
+	for round := range 3 {
+		for len(model) < n {
+			tx(t, v, func(tx *volume.Tx) {
+				for range 500 {
+					k := random()
+					val := pattern(len(model), 100+r.IntN(400))
+					require.NoError(t, tx.Put(k, val))
+					model[k] = val
+				}
+			})
+		}
+		check("full")
+		require.NoError(t, volume.Verify(v), "full")
+		if round == 1 { // read it from the host
+			closeVolume(t, v)
+			v = open(t, mem, config())
+		}
+		for len(model) > n/20 {
+			tx(t, v, func(tx *volume.Tx) {
+				for range 200 {
+					k := random()
+					require.NoError(t, tx.Delete(k))
+					delete(model, k)
+				}
+				// A range goes, which empties nodes, and some of it comes back.
+				from, width := random(), uint64(n)/100
+				for off := from.Off; off < from.Off+width; off++ {
+					k := format.Key{Ino: from.Ino, Type: 4, Off: off}
+					require.NoError(t, tx.Delete(k))
+					delete(model, k)
+				}
+				for range 4 {
+					k := format.Key{Ino: from.Ino, Type: 4, Off: from.Off + r.Uint64N(width)}
+					val := pattern(len(model), 300)
+					require.NoError(t, tx.Put(k, val))
+					model[k] = val
+				}
+			})
+		}
+		check("nearly empty")
+		require.NoError(t, volume.Verify(v), "nearly empty")
+	}
+	closeVolume(t, v)
 }
 
 // A modelFile is what a file should hold: bytes, and which blocks are not holes.
@@ -213,6 +285,7 @@ func fileModel(t *testing.T, seed uint64, steps int) {
 				committed[j] = models[j].clone()
 			}
 		case op < 16:
+			require.NoError(t, volume.Verify(v), "seed %d step %d", seed, step)
 			closeVolume(t, v)
 			for j := range n {
 				committed[j] = models[j].clone()

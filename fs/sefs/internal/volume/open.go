@@ -28,6 +28,9 @@ func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error
 	defer func() {
 		if err != nil {
 			v.crypt.Close()
+			if v.ring != nil {
+				v.ring.Wipe()
+			}
 			st.Close()
 		}
 	}()
@@ -95,6 +98,8 @@ func newVolume(st store.Store, cfg Config) *Volume {
 	if v.now == nil {
 		v.now = time.Now
 	}
+	v.nodeBufs.New = func() any { return new(nodeBuf) }
+	v.dirtyLists.New = func() any { return new([]dirtyPage) }
 	v.tx.v = v
 	v.alloc = newAllocator(v.tree)
 	v.tree.read = v.readNodes
@@ -174,6 +179,9 @@ func (v *Volume) readHeads() (h format.Head, err error) {
 	v.head.seq = h.Seq
 	v.journal.seq.Store(h.Commit)
 	v.journal.size = int64(h.Journal)
+	if v.cfg.maxJournal > 0 {
+		v.journal.size = min(v.journal.size, v.cfg.maxJournal)
+	}
 	v.journal.tag = format.HeadTag(v.head.last[:])
 	return h, nil
 }

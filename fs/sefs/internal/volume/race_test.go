@@ -39,6 +39,7 @@ func TestConcurrent(t *testing.T) {
 	for err := range errs {
 		require.NoError(t, err)
 	}
+	require.NoError(t, volume.Verify(v))
 	closeVolume(t, v)
 }
 
@@ -119,6 +120,47 @@ func inTx(ctx context.Context, v *volume.Volume, fn func(*volume.Tx) error) erro
 	}
 	defer tx.End()
 	return fn(tx)
+}
+
+// TestReadDuringWrite lets a write replace the blocks that a read is just
+// fetching. The read may see either, but must not leave the old ones cached.
+func TestReadDuringWrite(t *testing.T) {
+	mem := store.NewMemory()
+	makeVolume(t, mem)
+	const size = 1 << 20
+	before, after := pattern(1, size), pattern(2, size)
+	var during func() // what happens during the next read of data
+	v := open(t, store.NewFaulty(mem, func(_ int, c store.Call) store.Fault {
+		if fn := during; fn != nil && c.Kind == store.KindRead && len(c.Data) == 4096 {
+			during = nil
+			fn()
+		}
+		return store.Fault{}
+	}), config())
+	f := v.File(10, 0)
+	write := func(p []byte) {
+		tx(t, v, func(tx *volume.Tx) { require.NoError(t, f.WriteAt(t.Context(), tx, p, 0)) })
+	}
+	tests := []struct {
+		name   string
+		change func()
+		want   []byte
+	}{
+		{"overwrite", func() { write(after) }, after},
+		{"truncate", func() { tx(t, v, func(tx *volume.Tx) { require.NoError(t, f.Truncate(tx, 0)) }) }, make([]byte, size)},
+		{"overwrite and reuse", func() { write(after); commit(t, v) }, after},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			write(before)
+			during = tt.change
+			p := make([]byte, 4096)
+			require.NoError(t, f.ReadAt(t.Context(), p, 40*4096))
+			require.Nil(t, during, "the change came during the read")
+			require.NoError(t, f.ReadAt(t.Context(), p, 40*4096))
+			require.True(t, bytes.Equal(tt.want[40*4096:41*4096], p), "content afterwards")
+		})
+	}
 }
 
 // TestGroupCommit lets many callers commit at once: they share the work.

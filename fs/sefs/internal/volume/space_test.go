@@ -27,9 +27,6 @@ func TestSpaceIsReused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if raceDetector {
-				t.Skip("one goroutine and much data: nothing for the race detector")
-			}
 			t.Parallel()
 			mem := store.NewMemory()
 			makeVolume(t, mem)
@@ -38,7 +35,7 @@ func TestSpaceIsReused(t *testing.T) {
 			f := v.File(10, 0)
 			r := rand.New(rand.NewPCG(4, 4))
 			h := pieces{size: tt.size, piece: tt.piece}
-			for n := 0; n*tt.piece < tt.total; n++ {
+			for n := 0; n*tt.piece < max(tt.size*2, scaled(tt.total)); n++ {
 				w := r.IntN(tt.size / tt.piece)
 				h.writes = append(h.writes, w)
 				crash.issued = n + 1
@@ -55,10 +52,12 @@ func TestSpaceIsReused(t *testing.T) {
 			t.Logf("%+v, %d crashes", v.Stats(), len(crash.images))
 			require.LessOrEqual(t, v.Stats().Segments, tt.most, "segments for %d bytes", tt.size)
 			require.True(t, h.match(t, v, len(h.writes), len(h.writes)), "content")
+			require.NoError(t, volume.Verify(v))
 			require.NotEmpty(t, crash.images)
 			for i, image := range crash.images {
 				v := openLoose(t, image.mem, config())
 				require.True(t, h.match(t, v, image.acked, image.issued), "content after crash %d", i)
+				require.NoError(t, volume.Verify(v), "after crash %d", i)
 				v.Abandon()
 			}
 		})

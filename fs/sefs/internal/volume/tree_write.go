@@ -21,6 +21,11 @@ func (t *tree) dirtyPathLocked(k format.Key, path *[format.MaxHeight + 1]step) e
 	for level := t.height; level > 0; level-- {
 		i := n.page.ChildOf(k)
 		path[level] = step{n, i}
+		if k.Less(n.page.Key(i)) {
+			// The first child takes what is below it too. Its key must say so,
+			// or a split of the child would put a lower key behind it.
+			n.page.SetKey(i, k)
+		}
 		child, err := t.childLocked(n, i, single)
 		if err != nil {
 			return err
@@ -180,7 +185,7 @@ func (t *tree) joinLocked(n *node, i int) bool {
 			continue
 		}
 		t.dirtyChildLocked(n, l, left)
-		left.page.Join(right.page, n.page.Key(l+1))
+		left.page.Join(right.page)
 		n.page.Remove(l + 1)
 		t.dropLocked(right)
 		return true

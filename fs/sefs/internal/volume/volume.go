@@ -92,6 +92,10 @@ type Config struct {
 
 	// watch is told of every message sealed; for tests.
 	watch func(key [32]byte, nonce [seal.NonceSize]byte)
+
+	// maxJournal, if not 0, bounds the journal in bytes; for tests that want
+	// many checkpoints.
+	maxJournal int64
 }
 
 // stripes is the number of lock stripes that inodes share.
@@ -114,10 +118,13 @@ type Volume struct {
 	header *format.Header
 	ring   *seal.Keyring
 	crypt  *seal.Pool
-	bufs   chan *ioBuf
+	bufs   chan *ioBuf // those that nobody uses
 	sess   *seal.Session
 	tx     Tx
 	k0, k1 uint64 // key of NameHash
+
+	nodeBufs   sync.Pool // of *nodeBuf
+	dirtyLists sync.Pool // of *[]dirtyPage
 
 	segs    *segments
 	alloc   *allocator

@@ -128,3 +128,69 @@ func TestOpenErrors(t *testing.T) {
 		require.NoError(t, ro.Commit(t.Context()), "nothing to commit")
 	})
 }
+
+// TestHostDirectory uses a directory of the host, and kills the volume there.
+func TestHostDirectory(t *testing.T) {
+	dir := t.TempDir()
+	host := func(access store.Access) *store.Host {
+		h, err := store.OpenHost(dir, access)
+		require.NoError(t, err, "OpenHost")
+		return h
+	}
+	makeVolume(t, host(store.ReadWrite))
+	h := host(store.ReadWrite)
+	v := open(t, h, config())
+	_, err := volume.Open(t.Context(), host(store.ReadWrite), config())
+	require.ErrorIs(t, err, unix.EBUSY)
+	require.ErrorContains(t, err, dir)
+	f := v.File(10, 0)
+	data := pattern(1, 3<<20)
+	tx(t, v, func(tx *volume.Tx) { require.NoError(t, f.WriteAt(t.Context(), tx, data, 0)) })
+	commit(t, v)
+	tx(t, v, func(tx *volume.Tx) { require.NoError(t, f.WriteAt(t.Context(), tx, data[:5000], 100)) })
+	h.Cut()
+	require.ErrorIs(t, v.Commit(t.Context()), unix.EIO, "Commit of a killed process")
+	v.Abandon()
+
+	for _, access := range []volume.Access{volume.ReadOnly, volume.ReadWrite, volume.ReadOnly} {
+		cfg := config()
+		cfg.Access = access
+		v = open(t, host(access), cfg)
+		got := make([]byte, len(data))
+		require.NoError(t, v.File(10, f.Blocks()).ReadAt(t.Context(), got, 0))
+		require.Equal(t, data, got)
+		closeVolume(t, v)
+	}
+}
+
+func TestSparse(t *testing.T) {
+	mem, v := newVolume(t)
+	f := v.File(10, 0)
+	const far = 1<<52 - 4096
+	tx(t, v, func(tx *volume.Tx) {
+		require.NoError(t, f.WriteAt(t.Context(), tx, []byte("near"), 5))
+		require.NoError(t, f.WriteAt(t.Context(), tx, []byte("far"), far))
+		require.ErrorIs(t, f.WriteAt(t.Context(), tx, []byte("x"), 1<<52), unix.EFBIG)
+		require.ErrorIs(t, f.WriteAt(t.Context(), tx, []byte("x"), -1), unix.EINVAL)
+	})
+	for range 2 {
+		require.Equal(t, int64(2), f.Blocks())
+		for _, seek := range []struct{ from, data, hole int64 }{{0, 0, 4096}, {4096, far, 4096}, {far, far, 1 << 52}, {far + 1, far + 1, 1 << 52}} {
+			got, err := f.SeekData(seek.from)
+			require.NoError(t, err)
+			require.Equal(t, seek.data, got, "SeekData %d", seek.from)
+			got, err = f.SeekHole(seek.from)
+			require.NoError(t, err)
+			require.Equal(t, seek.hole, got, "SeekHole %d", seek.from)
+		}
+		got := make([]byte, 10)
+		require.NoError(t, f.ReadAt(t.Context(), got, 1<<40))
+		require.Equal(t, make([]byte, 10), got)
+		require.NoError(t, f.ReadAt(t.Context(), got, far))
+		require.Equal(t, "far\x00", string(got[:4]))
+		closeVolume(t, v)
+		v = open(t, mem, config())
+		f = v.File(10, 2)
+	}
+	require.LessOrEqual(t, v.Stats().BlocksUsed, uint64(6), "holes take no blocks")
+}

@@ -3,7 +3,6 @@ package volume
 import (
 	"cmp"
 	"slices"
-	"sync"
 
 	"cloister/fs/sefs/internal/format"
 	"cloister/fs/sefs/internal/seal"
@@ -15,8 +14,6 @@ type dirtyPage struct {
 	id   pageID
 	data []byte
 }
-
-var dirtyLists = sync.Pool{New: func() any { return new([]dirtyPage) }}
 
 // which says which pages a write-back writes.
 type which int
@@ -31,8 +28,8 @@ const (
 func (v *Volume) writeBack(w which) error {
 	v.wbMu.Lock()
 	defer v.wbMu.Unlock()
-	list := dirtyLists.Get().(*[]dirtyPage)
-	defer dirtyLists.Put(list)
+	list := v.dirtyLists.Get().(*[]dirtyPage)
+	defer v.dirtyLists.Put(list)
 	*list = v.pages.startWriting(w, (*list)[:0])
 	slices.SortFunc(*list, func(a, b dirtyPage) int {
 		return cmp.Or(cmp.Compare(a.key.ino, b.key.ino), cmp.Compare(a.key.block, b.key.block))
@@ -47,8 +44,8 @@ func (v *Volume) writeBackRange(ino, from uint64, n int) error {
 	s := v.stripe(ino)
 	s.mapMu.Lock()
 	defer s.mapMu.Unlock()
-	list := dirtyLists.Get().(*[]dirtyPage)
-	defer dirtyLists.Put(list)
+	list := v.dirtyLists.Get().(*[]dirtyPage)
+	defer v.dirtyLists.Put(list)
 	*list = v.pages.startWritingRange(ino, from, n, (*list)[:0])
 	return v.writePages(*list)
 }
