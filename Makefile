@@ -8,10 +8,10 @@ BIN         := bin
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e crash fuzz bench cover lint ci enclave clean
+.PHONY: help build run test race e2e crash fuzz bench bench-gvisor cover lint ci enclave clean
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the commands into bin/
 	@mkdir -p $(BIN)
@@ -41,6 +41,9 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s) each
 
 bench: ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-gvisor: ## path walks beside those of gVisor's VFS, in one binary
+	cd bench/gvisor && $(GO) test -run '^$$' -bench . -benchmem .
 
 cover: ## coverage of the whole module in cover.out
 	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...

@@ -56,6 +56,42 @@ type caller interface {
 	Mount(source, target, fstype string, flags uintptr, data string) error
 	Umount2(target string, flags int) error
 	Setresuid(ruid, euid, suid int) error
+
+	Openat2(dirfd int, path string, how *unix.OpenHow, size int) (int, error)
+	Statx(dirfd int, path string, flags int, mask uint32, stx *unix.Statx_t) error
+	Preadv2(fd int, iov [][]byte, off int64, flags int) (int, error)
+	Pwritev2(fd int, iov [][]byte, off int64, flags int) (int, error)
+	CopyFileRange(inFd int, inOff *int64, outFd int, outOff *int64, n int, flags int) (int, error)
+	Sendfile(outFd, inFd int, off *int64, n int) (int, error)
+	CloseRange(first, last, flags uint) error
+	SyncFileRange(fd int, off, n int64, flags int) error
+	Fadvise64(fd int, off, n int64, advice int) error
+	Readahead(fd int, off int64, n int) error
+	Utime(path string, times *unix.Utimbuf) error
+	Utimes(path string, tv *[2]unix.Timeval) error
+	Futimesat(dirfd int, path string, tv *[2]unix.Timeval) error
+	Futimes(fd int, tv *[2]unix.Timeval) error
+	Getdents(fd int, buf []byte) (int, error)
+	Ioctl(fd int, req uint, arg *int32) error
+	Chroot(path string) error
+	PivotRoot(newRoot, putOld string) error
+	Statfs(path string, st *unix.Statfs_t) error
+	Syncfs(fd int) error
+	Flock(fd, how int) error
+	FcntlFlock(fd, cmd int, lk *unix.Flock_t) error
+
+	Getxattr(path, attr string, buf []byte) (int, error)
+	Lgetxattr(path, attr string, buf []byte) (int, error)
+	Fgetxattr(fd int, attr string, buf []byte) (int, error)
+	Setxattr(path, attr string, value []byte, flags int) error
+	Lsetxattr(path, attr string, value []byte, flags int) error
+	Fsetxattr(fd int, attr string, value []byte, flags int) error
+	Listxattr(path string, buf []byte) (int, error)
+	Llistxattr(path string, buf []byte) (int, error)
+	Flistxattr(fd int, buf []byte) (int, error)
+	Removexattr(path, attr string) error
+	Lremovexattr(path, attr string) error
+	Fremovexattr(fd int, attr string) error
 }
 
 var (

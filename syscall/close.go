@@ -1,9 +1,7 @@
 package syscall
 
-import "context"
-
-// Close closes the descriptor fd, as close(2) does. If releasing the file
-// fails, the error is returned and the descriptor is free all the same.
+// Close closes the descriptor fd, as close(2) does. The process
+// loses its record locks on the file, whatever other descriptors it has. If releasing the file fails, the error is returned and the descriptor is free all the same.
 //
 // Errors: EBADF.
 func (t *Task) Close(fd int) error {
@@ -11,5 +9,5 @@ func (t *Task) Close(fd int) error {
 	if err != nil {
 		return err
 	}
-	return f.Close(context.Background())
+	return t.closeFile(f)
 }

@@ -1,6 +1,7 @@
 package syscall
 
 import (
+	"errors"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -20,9 +21,13 @@ func copyCred(c *vfs.Cred) *vfs.Cred {
 	return &n
 }
 
+// errUnchanged says that the credentials are to stay the same object, which linkat(2) can
+// tell from equal ones.
+var errUnchanged = errors.New("syscall: credentials unchanged")
+
 // setCred replaces the credentials by a changed copy.
 func (t *Task) setCred(change func(c *vfs.Cred) error) error {
-	return t.setFs(func(v *vfs.View) error {
+	err := t.setFs(func(v *vfs.View) error {
 		c := copyCred(v.Cred())
 		if err := change(c); err != nil {
 			return err
@@ -30,6 +35,19 @@ func (t *Task) setCred(change func(c *vfs.Cred) error) error {
 		v.SetCred(c)
 		return nil
 	})
+	if err == errUnchanged {
+		return nil
+	}
+	return err
+}
+
+// currentCred returns the credentials without a copy, for calls on open files; nil after
+// Exit. Like all of a published view they are never written to.
+func (t *Task) currentCred() *vfs.Cred {
+	if fs := t.fs.Load(); fs != nil {
+		return fs.view.Cred()
+	}
+	return nil
 }
 
 // cred returns the credentials, zero after Exit. They are never written to.
@@ -154,6 +172,15 @@ func setid(id uint32, root bool, real, effective, saved *uint32) error {
 
 func setresid(ids [3]uint32, root bool, real, effective, saved *uint32) error {
 	old := [3]uint32{*real, *effective, *saved}
+	changes := 0
+	for i, id := range ids {
+		if id != noID && id != old[i] {
+			changes++
+		}
+	}
+	if changes == 0 {
+		return errUnchanged
+	}
 	for i, dst := range [3]*uint32{real, effective, saved} {
 		id := ids[i]
 		if id == noID {

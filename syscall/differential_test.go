@@ -40,10 +40,6 @@ type world struct {
 	task  *syscall.Task
 	linux *kernel
 	fds   []fdPair
-
-	// mixed is set once descriptors outlive a change of user: a write then clears
-	// the set-id bits by the rights of the opener here, of the writer on Linux.
-	mixed bool
 }
 
 // fdPair is one descriptor on both sides.
@@ -149,9 +145,6 @@ func drawID(t *rapid.T) int { return rapid.SampledFrom([]int{-1, 0, 1000, 1001})
 // statText prints what can be equal on two systems.
 func (w *world) statText(st *unix.Stat_t) string {
 	size := st.Size
-	if w.mixed && st.Mode&unix.S_IFMT == unix.S_IFREG {
-		st.Mode &^= unix.S_ISUID | unix.S_ISGID
-	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		size = 0
 	}

@@ -19,15 +19,19 @@
 // # Pointers
 //
 // Go strings and slices take the place of C pointers, so nothing here answers
-// EFAULT. A path with a NUL byte inside, which C cannot pass, is EINVAL.
+// EFAULT, but for Ioctl and Fcntl where a request needs a structure and has none. A path with a NUL
+// byte inside, which C cannot pass, is EINVAL.
 //
 // # Concurrency
 //
 // The threads of a process may call the methods of their Task concurrently.
 // Working directory, umask and credentials belong to the whole process; a call
-// that has begun keeps those it began with. Lock order, outermost first:
+// that has begun keeps those it began with. Calls that wait for a lock on a file
+// are ended by Exit and Interrupt. Lock order, outermost first:
 //
 //	Task.mu
 //	  fdTable.mu
 //	    locks of package vfs
+//
+// waitSet.mu is taken alone.
 package syscall

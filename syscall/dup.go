@@ -1,8 +1,6 @@
 package syscall
 
 import (
-	"context"
-
 	"golang.org/x/sys/unix"
 
 	"cloister/vfs"
@@ -42,7 +40,7 @@ func (t *Task) Dup3(oldfd, newfd, flags int) (int, error) {
 		return -1, err
 	}
 	if closed != nil {
-		closed.Close(context.Background()) // dup2(2): errors of this close are lost
+		_ = t.closeFile(closed) // dup2(2): errors of this close are lost
 	}
 	return newfd, nil
 }

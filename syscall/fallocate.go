@@ -13,6 +13,6 @@ import (
 // file system lacks; EISDIR, ESPIPE, ENODEV by file type; EFBIG; ENOSPC.
 func (t *Task) Fallocate(fd int, mode uint32, off, n int64) error {
 	return t.withFile(fd, func(f *vfs.File) error {
-		return f.Fallocate(context.Background(), mode, off, n)
+		return t.use(f).Fallocate(context.Background(), mode, off, n)
 	})
 }

@@ -25,7 +25,14 @@ const (
 //
 // Errors: EBADF; ENOTDIR; ENOENT for a removed directory; EINVAL if buf is too
 // small for the next entry.
-func (t *Task) Getdents64(fd int, buf []byte) (int, error) {
+func (t *Task) Getdents64(fd int, buf []byte) (int, error) { return t.getdents(fd, buf, putDirent) }
+
+// Getdents is getdents(2), which fills buf with records of struct linux_dirent.
+//
+// Errors: those of Getdents64.
+func (t *Task) Getdents(fd int, buf []byte) (int, error) { return t.getdents(fd, buf, putOldDirent) }
+
+func (t *Task) getdents(fd int, buf []byte, put func(buf []byte, d vfs.Dirent) int) (int, error) {
 	f, err := t.fds.get(fd)
 	if err != nil {
 		return 0, err
@@ -33,7 +40,7 @@ func (t *Task) Getdents64(fd int, buf []byte) (int, error) {
 	defer putFile(f)
 	n, full := 0, false
 	err = f.ReadDir(context.Background(), func(d vfs.Dirent) bool {
-		size := putDirent(buf[n:], d)
+		size := put(buf[n:], d)
 		full = size == 0
 		n += size
 		return !full
@@ -56,5 +63,22 @@ func putDirent(buf []byte, d vfs.Dirent) int {
 	buf[direntType] = d.Type
 	end := direntName + copy(buf[direntName:size], d.Name)
 	clear(buf[end:size])
+	return size
+}
+
+// putOldDirent encodes d as struct linux_dirent: d_ino, d_off, d_reclen, d_name, and the type in the
+// last byte of the record. It returns the length, 0 if it does not fit.
+func putOldDirent(buf []byte, d vfs.Dirent) int {
+	const name = direntType // d_name begins where linux_dirent64 has d_type
+	size := (name + len(d.Name) + 2 + direntAlign - 1) &^ (direntAlign - 1)
+	if size > len(buf) {
+		return 0
+	}
+	binary.NativeEndian.PutUint64(buf, d.Ino)
+	binary.NativeEndian.PutUint64(buf[direntOff:], d.Pos)
+	binary.NativeEndian.PutUint16(buf[direntReclen:], uint16(size))
+	end := name + copy(buf[name:size], d.Name)
+	clear(buf[end : size-1])
+	buf[size-1] = d.Type
 	return size
 }

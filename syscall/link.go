@@ -2,6 +2,7 @@ package syscall
 
 import (
 	"context"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,8 +15,8 @@ func (t *Task) Link(oldPath, newPath string) error {
 	return t.Linkat(unix.AT_FDCWD, oldPath, unix.AT_FDCWD, newPath, 0)
 }
 
-// Linkat is linkat(2) with AT_SYMLINK_FOLLOW and AT_EMPTY_PATH. The latter is for
-// root, as before Linux 6.10, which lets a descriptor's opener use it, too.
+// Linkat is linkat(2) with AT_SYMLINK_FOLLOW and AT_EMPTY_PATH. With the latter oldDirfd must
+// have been opened by the caller with the credentials it has now, or the caller be root.
 //
 // Errors: EINVAL for other flags; EPERM for a directory; EEXIST; EXDEV between
 // mounts; ENOENT for a file without a name, O_TMPFILE excepted; EMLINK; EROFS;
@@ -42,14 +43,16 @@ func (t *Task) Linkat(oldDirfd int, oldPath string, newDirfd int, newPath string
 	if err := getnameEmpty(oldPath); err != nil {
 		return err
 	}
+	if walk&vfs.WalkEmpty != 0 && oldDirfd != unix.AT_FDCWD && !strings.HasPrefix(oldPath, "/") {
+		if err := t.mayLinkFrom(oldDirfd, fs.view.Cred()); err != nil {
+			return err
+		}
+	}
 	oldBase, err := t.base(oldDirfd, oldPath)
 	if err != nil {
 		return err
 	}
 	defer oldBase.put()
-	if oldPath == "" && oldBase.file != nil && fs.view.Cred().EUID != 0 {
-		return unix.ENOENT
-	}
 	newBase, err := t.newBase(newDirfd, newPath)
 	if err != nil {
 		// The old path is walked before the new one is looked at.
@@ -62,4 +65,20 @@ func (t *Task) Linkat(oldDirfd int, oldPath string, newDirfd int, newPath string
 	}
 	defer newBase.put()
 	return fs.view.LinkAt(context.Background(), oldBase.at, oldPath, newBase.at, newPath, walk)
+}
+
+// mayLinkFrom checks AT_EMPTY_PATH of linkat(2), which holds whether the path is empty or
+// not (fs/namei.c: path_init, LOOKUP_LINKAT_EMPTY).
+//
+// Errors: EBADF; ENOENT unless root or fd was opened with the very credentials of the caller.
+func (t *Task) mayLinkFrom(fd int, cred *vfs.Cred) error {
+	f, err := t.fds.getRaw(fd)
+	if err != nil {
+		return err
+	}
+	defer putFile(f)
+	if f.Cred() != cred && cred.EUID != 0 {
+		return unix.ENOENT
+	}
+	return nil
 }

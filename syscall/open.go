@@ -43,6 +43,13 @@ func (t *Task) Openat(dirfd int, path string, flags int, mode uint32) (fd int, e
 	if err := checkOpenFlags(flags); err != nil {
 		return -1, err
 	}
+	return t.openat(dirfd, path, vfs.OpenHow{Flags: flags, Mode: mode & 07777})
+}
+
+// openat is what openat(2) and openat2(2) do once the flags are good (fs/open.c: do_sys_openat2).
+func (t *Task) openat(dirfd int, path string, how vfs.OpenHow) (fd int, err error) {
+	cloexec := how.Flags&unix.O_CLOEXEC != 0
+	how.Flags &^= unix.O_CLOEXEC
 	if err := getname(path); err != nil {
 		return -1, err
 	}
@@ -51,15 +58,16 @@ func (t *Task) Openat(dirfd int, path string, flags int, mode uint32) (fd int, e
 		return -1, err
 	}
 	var f *vfs.File
-	err = t.withBase(dirfd, path, func(v *vfs.View, at vfs.Path) error {
-		f, err = v.OpenAt(context.Background(), at, path, vfs.OpenHow{
-			Flags: flags &^ unix.O_CLOEXEC,
-			Mode:  mode & 07777,
-		})
+	start := path
+	if how.Resolve&vfs.WalkInRoot != 0 {
+		start = "." // dirfd counts for absolute paths, too
+	}
+	err = t.withStart(dirfd, start, func(v *vfs.View, at vfs.Path) error {
+		f, err = v.OpenAt(context.Background(), at, path, how)
 		return err
 	})
 	if err == nil {
-		if err = t.fds.install(fd, f, flags&unix.O_CLOEXEC != 0); err == nil {
+		if err = t.fds.install(fd, f, cloexec); err == nil {
 			return fd, nil
 		}
 		putFile(f)

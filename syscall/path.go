@@ -71,6 +71,11 @@ func (t *Task) withBase(dirfd int, path string, do func(v *vfs.View, at vfs.Path
 	if err := getname(path); err != nil {
 		return err
 	}
+	return t.withStart(dirfd, path, do)
+}
+
+// withStart is withBase for a path that has been checked.
+func (t *Task) withStart(dirfd int, path string, do func(v *vfs.View, at vfs.Path) error) error {
 	fs, err := t.getFs()
 	if err != nil {
 		return err
@@ -110,12 +115,7 @@ func (t *Task) withPathIn(v *vfs.View, dirfd int, path string, flags vfs.WalkFla
 		return err
 	}
 	defer b.put()
-	p, err := v.Walk(context.Background(), b.at, path, flags)
-	if err != nil {
-		return err
-	}
-	defer p.Put()
-	return do(v, p)
+	return v.WithPath(context.Background(), b.at, path, flags, func(p vfs.Path) error { return do(v, p) })
 }
 
 // withFile calls do with the file of fd.

@@ -1,7 +1,6 @@
 package syscall
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 
@@ -14,8 +13,10 @@ import (
 // file part of struct task_struct: files, fs and cred. Its methods are safe for
 // concurrent use; after Exit they fail with ESRCH or EBADF.
 type Task struct {
-	ns  *vfs.Namespace
-	fds fdTable
+	ns    *vfs.Namespace
+	fds   fdTable
+	locks *vfs.LockOwner
+	waits waitSet
 
 	mu sync.Mutex               // held while fs is replaced
 	fs atomic.Pointer[fsStruct] // nil after Exit
@@ -33,7 +34,7 @@ type fsStruct struct {
 // NewTask makes a process in ns with no open descriptor, whose root and
 // working directory are those of ns. It keeps its own copy of cred.
 func NewTask(ns *vfs.Namespace, cred *vfs.Cred) *Task {
-	t := &Task{ns: ns}
+	t := &Task{ns: ns, locks: ns.NewLockOwner()}
 	t.fds.init()
 	t.fs.Store(newFsStruct(ns.NewView(copyCred(cred))))
 	return t
@@ -46,13 +47,15 @@ func newFsStruct(v *vfs.View) *fsStruct {
 }
 
 // Fork makes a child process as fork(2) does: it shares the open file
-// descriptions and has its own copy of everything else. The child of a process
+// descriptions, has no record locks and its own copy of everything else. The child of a process
 // that has exited has exited, too.
 func (t *Task) Fork() *Task {
-	child := &Task{ns: t.ns}
+	child := &Task{ns: t.ns, locks: t.ns.NewLockOwner()}
 	if fs, err := t.getFs(); err == nil {
 		defer fs.put()
-		child.fs.Store(newFsStruct(fs.view.Clone()))
+		view := fs.view.Clone()
+		view.SetCred(copyCred(view.Cred())) // no descriptor of the parent's has been opened with it; see Linkat
+		child.fs.Store(newFsStruct(view))
 	}
 	t.fds.copyTo(&child.fds)
 	return child
@@ -61,15 +64,16 @@ func (t *Task) Fork() *Task {
 // Exec closes the close-on-exec descriptors, as execve(2) does.
 func (t *Task) Exec() {
 	for _, f := range t.fds.takeCloexec() {
-		f.Close(context.Background()) // execve(2) has nobody to tell
+		_ = t.closeFile(f) // execve(2) has nobody to tell
 	}
 }
 
-// Exit closes every descriptor and gives up root and working directory, as
-// exit_group(2) does. A second call does nothing.
+// Exit closes every descriptor and gives up locks, root and working directory,
+// as exit_group(2) does. Calls that wait for a lock fail with EINTR. A second call does nothing.
 func (t *Task) Exit() {
+	t.waits.close()
 	for _, f := range t.fds.takeAll() {
-		f.Close(context.Background()) // exit_group(2) has nobody to tell
+		_ = t.closeFile(f) // exit_group(2) has nobody to tell
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,6 +81,10 @@ func (t *Task) Exit() {
 		fs.put()
 	}
 }
+
+// Getpid returns the number of the process, as getpid(2) does. Processes of a namespace have
+// numbers from 1 on that are never used again.
+func (t *Task) Getpid() int { return t.locks.ID() }
 
 // getFs returns the current state, referenced for one call.
 func (t *Task) getFs() (*fsStruct, error) {

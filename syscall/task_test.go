@@ -127,6 +127,7 @@ func TestNulInPath(t *testing.T) {
 	require.ErrorIs(t, task.Mkdir("a\x00b", 0o755), unix.EINVAL)
 	require.ErrorIs(t, task.Symlink("a\x00b", "l"), unix.EINVAL)
 	require.ErrorIs(t, task.Stat("a\x00b", new(unix.Stat_t)), unix.EINVAL)
+	require.ErrorIs(t, task.Setxattr("/", "user.a\x00b", nil, 0), unix.EINVAL)
 }
 
 // TestThreads makes calls of one process concurrently; the race detector

@@ -40,6 +40,6 @@ func (t *Task) Ftruncate(fd int, size int64) error {
 		return unix.EINVAL
 	}
 	return t.withFile(fd, func(f *vfs.File) error {
-		return f.Truncate(context.Background(), size)
+		return t.use(f).Truncate(context.Background(), size)
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"golang.org/x/sys/unix"
+
+	"cloister/vfs"
 )
 
 // Write writes p at the file offset, or at the end of file with O_APPEND, as
@@ -17,7 +19,7 @@ func (t *Task) Write(fd int, p []byte) (int, error) {
 		return 0, err
 	}
 	defer putFile(f)
-	return moved(f.Write(context.Background(), cut(p)))
+	return moved(t.use(f).Write(context.Background(), cut(p)))
 }
 
 // Pwrite64 writes p at byte offset off, as pwrite(2) does. On a file opened
@@ -33,5 +35,9 @@ func (t *Task) Pwrite64(fd int, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer putFile(f)
-	return moved(f.WriteAt(context.Background(), cut(p), off))
+	return moved(t.use(f).WriteAt(context.Background(), cut(p), off))
 }
+
+// use puts f into the hands of the process: what it may do to the set-id bits goes by its
+// credentials, not by those of the opener.
+func (t *Task) use(f *vfs.File) vfs.Use { return vfs.Use{File: f, Cred: t.currentCred()} }

@@ -38,8 +38,13 @@ func (v *View) SymlinkAt(ctx context.Context, target string, at Path, path strin
 	return v.createAt(ctx, at, path, creation{kind: unix.S_IFLNK, mode: 0o777, target: target})
 }
 
+// createAt makes what c says at path.
 func (v *View) createAt(ctx context.Context, at Path, path string, c creation) error {
-	dir, last, err := v.WalkParent(ctx, at, path, 0)
+	return retryStale(func(walk WalkFlags) error { return v.tryCreateAt(ctx, at, path, c, walk) })
+}
+
+func (v *View) tryCreateAt(ctx context.Context, at Path, path string, c creation, walk WalkFlags) error {
+	dir, last, err := v.WalkParent(ctx, at, path, walk)
 	if err != nil {
 		return err
 	}
@@ -61,12 +66,18 @@ func (v *View) createAt(ctx context.Context, at Path, path string, c creation) e
 //
 // Errors: those of the walks; EEXIST, EROFS, EXDEV, EPERM, EACCES, ENOENT, EMLINK; see Link.
 func (v *View) LinkAt(ctx context.Context, oldAt Path, oldPath string, newAt Path, newPath string, oldFlags WalkFlags) error {
-	target, err := v.Walk(ctx, oldAt, oldPath, oldFlags)
+	return retryStale(func(walk WalkFlags) error {
+		return v.tryLinkAt(ctx, oldAt, oldPath, newAt, newPath, oldFlags|walk, walk)
+	})
+}
+
+func (v *View) tryLinkAt(ctx context.Context, oldAt Path, oldPath string, newAt Path, newPath string, oldWalk, newWalk WalkFlags) error {
+	target, err := v.Walk(ctx, oldAt, oldPath, oldWalk)
 	if err != nil {
 		return err
 	}
 	defer target.Put()
-	dir, last, err := v.WalkParent(ctx, newAt, newPath, 0)
+	dir, last, err := v.WalkParent(ctx, newAt, newPath, newWalk)
 	if err != nil {
 		return err
 	}
@@ -87,7 +98,11 @@ func (v *View) LinkAt(ctx context.Context, oldAt Path, oldPath string, newAt Pat
 // Errors: those of the walk; EISDIR, also for "." and "/"; ENOTDIR for a file with a trailing slash; EROFS,
 // ENOENT, EACCES, EPERM, EBUSY.
 func (v *View) UnlinkAt(ctx context.Context, at Path, path string) error {
-	dir, last, err := v.WalkParent(ctx, at, path, 0)
+	return retryStale(func(walk WalkFlags) error { return v.tryUnlinkAt(ctx, at, path, walk) })
+}
+
+func (v *View) tryUnlinkAt(ctx context.Context, at Path, path string, walk WalkFlags) error {
+	dir, last, err := v.WalkParent(ctx, at, path, walk)
 	if err != nil {
 		return err
 	}
@@ -103,7 +118,11 @@ func (v *View) UnlinkAt(ctx context.Context, at Path, path string) error {
 // Errors: those of the walk; EINVAL for ".", ENOTEMPTY for "..", EBUSY for "/" and a mount point; ENOTDIR,
 // EROFS, ENOENT, EACCES, EPERM, ENOTEMPTY.
 func (v *View) RmdirAt(ctx context.Context, at Path, path string) error {
-	dir, last, err := v.WalkParent(ctx, at, path, 0)
+	return retryStale(func(walk WalkFlags) error { return v.tryRmdirAt(ctx, at, path, walk) })
+}
+
+func (v *View) tryRmdirAt(ctx context.Context, at Path, path string, walk WalkFlags) error {
+	dir, last, err := v.WalkParent(ctx, at, path, walk)
 	if err != nil {
 		return err
 	}
@@ -126,12 +145,18 @@ func (v *View) RenameAt(ctx context.Context, oldAt Path, oldPath string, newAt P
 	if err := checkRenameFlags(flags); err != nil {
 		return err
 	}
-	from, oldLast, err := v.WalkParent(ctx, oldAt, oldPath, 0)
+	return retryStale(func(walk WalkFlags) error {
+		return v.tryRenameAt(ctx, oldAt, oldPath, newAt, newPath, flags, walk)
+	})
+}
+
+func (v *View) tryRenameAt(ctx context.Context, oldAt Path, oldPath string, newAt Path, newPath string, flags uint32, walk WalkFlags) error {
+	from, oldLast, err := v.WalkParent(ctx, oldAt, oldPath, walk)
 	if err != nil {
 		return err
 	}
 	defer from.Put()
-	to, newLast, err := v.WalkParent(ctx, newAt, newPath, 0)
+	to, newLast, err := v.WalkParent(ctx, newAt, newPath, walk)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,6 @@
 package vfs
 
-import (
-	"hash/maphash"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // children are the cached children of a directory: a hash table whose chains run through the dentries
 // (like dentry_hashtable, but one per directory). Changes are made under directory.mu, lookups without it.
@@ -20,16 +17,13 @@ type link = atomic.Pointer[Dentry]
 
 const minChains = 4
 
-// hashName returns the hash of a name, which nobody can predict.
-func (c *dcache) hashName(name string) uint32 { return uint32(maphash.String(c.seed, name)) }
-
 // child returns the cached child name, nil if there is none.
 func (d *Dentry) child(name string) *Dentry {
 	table := d.dir.children.table.Load()
 	if table == nil {
 		return nil
 	}
-	hash := d.sb.cache.hashName(name)
+	hash := d.sb.cache.names.sum(name)
 	for c := (*table)[hash&uint32(len(*table)-1)].Load(); c != nil; c = c.next.Load() {
 		if at := c.loc.Load(); at.hash == hash && at.parent == d && at.name == name {
 			return c

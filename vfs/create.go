@@ -118,7 +118,7 @@ func (p Path) create(ctx context.Context, cred *Cred, c creation) (Path, error) 
 	if !p.dentry.isDir() {
 		return Path{}, unix.ENOTDIR
 	}
-	p.dentry.revalidate(ctx, p.mnt, c.name)
+	p.dentry.revalidate(ctx, p.mnt, c.name, nil)
 	made, old, err := p.createIn(ctx, cred, &c)
 	if old != nil {
 		old.put()

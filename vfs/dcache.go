@@ -1,7 +1,6 @@
 package vfs
 
 import (
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 )
@@ -13,9 +12,9 @@ const DefaultMaxDentries = 16384
 // dcache holds the dentries without users of a namespace, or of a private mount,
 // on a ring that the clock algorithm goes round.
 type dcache struct {
-	max  int64
-	seed maphash.Seed // of the names' hashes
-	n    atomic.Int64 // length of the ring; written under mu
+	max   int64
+	names nameHash
+	n     atomic.Int64 // length of the ring; written under mu
 
 	renames atomic.Uint64 // changes whenever a directory has moved (rename_lock)
 
@@ -34,7 +33,7 @@ func newDcache(limit int) *dcache {
 	if limit <= 0 {
 		limit = DefaultMaxDentries
 	}
-	c := &dcache{max: int64(limit), seed: maphash.MakeSeed()}
+	c := &dcache{max: int64(limit), names: newNameHash()}
 	c.ring.lru.prev, c.ring.lru.next = &c.ring, &c.ring
 	return c
 }

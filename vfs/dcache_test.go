@@ -148,7 +148,7 @@ func TestRevalidate(t *testing.T) {
 // What is cached below a directory that has gone behind the VFS is evicted before the file system closes.
 func TestRevalidateOrphans(t *testing.T) {
 	fs := newGenFS(true)
-	typ := testType{"gen", func(vfs.MountRequest) (vfs.FileSystem, error) { return fs, nil }}
+	typ := testType{name: "gen", mount: func(vfs.MountRequest) (vfs.FileSystem, error) { return fs, nil }}
 	w := newWorldConfig(t, vfs.Config{Types: []vfs.FileSystemType{typ}}, "/m")
 	w.ok(w.v.Mount(w.ctx, "", "/m", "gen", 0, ""), "mount")
 	p, err := w.v.Walk(w.ctx, cwd, "/m/d/d", 0)
@@ -168,7 +168,7 @@ func TestRevalidateOrphans(t *testing.T) {
 // A driver call that hangs holds up nobody who does not need that directory.
 func TestBlockedDriver(t *testing.T) {
 	fs := newGenFS(false)
-	typ := testType{"gen", func(vfs.MountRequest) (vfs.FileSystem, error) { return fs, nil }}
+	typ := testType{name: "gen", mount: func(vfs.MountRequest) (vfs.FileSystem, error) { return fs, nil }}
 	w := newWorldConfig(t, vfs.Config{Types: []vfs.FileSystemType{typ}, MaxDentries: 1}, "/m", "/n")
 	w.ok(w.v.Mount(w.ctx, "", "/m", "gen", 0, ""), "mount")
 	w.ok(w.stat("/m/d/f"), "stat")

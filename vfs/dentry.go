@@ -41,9 +41,10 @@ type directory struct {
 	Dir
 	reval Revalidator // nil if the entries change only through the VFS
 
-	mu       sync.RWMutex
-	removed  atomic.Bool // the directory has been removed (S_DEAD); written under mu
-	children children    // written under mu, looked up without it
+	mu        sync.RWMutex
+	removed   atomic.Bool // the directory has been removed (S_DEAD); written under mu
+	searchAll atomic.Bool // everybody may search it; set and cleared under InodeState.attrMu
+	children  children    // written under mu, looked up without it
 }
 
 // kindWhiteout marks a whiteout among the S_IFMT values of Dentry.kind.
@@ -79,7 +80,7 @@ func newDentry(sb *superblock, parent *Dentry, name string, inode Inode, kind ui
 
 // setLocation records where d hangs. The name is copied: it may be part of a long path.
 func (d *Dentry) setLocation(parent *Dentry, name string) {
-	d.loc.Store(&location{parent: parent, name: strings.Clone(name), hash: d.sb.cache.hashName(name)})
+	d.loc.Store(&location{parent: parent, name: strings.Clone(name), hash: d.sb.cache.names.sum(name)})
 }
 
 // inodeKind returns the Dentry.kind of inode.

@@ -26,6 +26,9 @@
 // before everything else. superblock.teardown is held for writing only while
 // nothing uses the file system, and only ever tried for reading.
 //
+// lockTable.mu, of an inode's advisory locks, and below it lockGraph.mu are held for moments only, never across a
+// driver call nor while anything else is taken.
+//
 // directory.mu is held across the driver's call and the change of the cache, so
 // an entry of the cache never outlives the truth. directory.children is written
 // only under it and read without it. A dentry's parent changes only
@@ -46,6 +49,9 @@
 // A walk over cached entries takes no lock and no references until its last
 // component. There it takes them, and starts again, this time holding references at each
 // step, if it finds that the dentry has been evicted meanwhile.
+//
+// Advisory locks live in the InodeState, so all names and all open files of an inode share them. A [File]
+// drops its own with its last reference; [File.DropLocks] drops those of a process.
 //
 // A mount that is being unmounted refuses new references; walks that reach it wait
 // for the outcome, and find it in place again if its last flush failed.

@@ -42,6 +42,7 @@ func (v *View) Mount(ctx context.Context, source, target, fstype string, flags u
 	if source == "" {
 		source = "none"
 	}
+	flags |= typ.Flags()
 	return v.ns.mount(ctx, typ, p, MountRequest{Source: source, Flags: flags & attributeFlags, Data: data, Cred: v.cred})
 }
 
@@ -66,10 +67,16 @@ func (ns *Namespace) mount(ctx context.Context, typ FileSystemType, p Path, req 
 	}
 	m := ns.newMount(fs, req.Flags, typ.Name(), req.Source)
 	if err := ns.attach(ctx, m, p); err != nil {
-		m.unref() // the only reference: closes the file system
+		m.abort(ctx)
 		return err
 	}
 	return nil
+}
+
+// abort closes the file system of a mount that has never been attached.
+func (m *Mount) abort(ctx context.Context) {
+	m.refs.Store(deadRefs)
+	_ = m.sb.close(context.WithoutCancel(ctx), AbortClose) // never fails; what the driver says is logged
 }
 
 // reserve counts a mount that is about to be made.

@@ -18,12 +18,13 @@ const setflMask = unix.O_APPEND | unix.O_NONBLOCK | unix.O_NOATIME
 // File is an open file description. It corresponds to struct file. Functions that make
 // one return it with one reference.
 type File struct {
-	path   Path
-	cred   *Cred // of the opener (f_cred)
-	flags  atomic.Int64
-	refs   atomic.Int64
-	handle Handle    // of a regular file
-	dir    DirHandle // of a directory
+	path    Path
+	cred    *Cred // of the opener (f_cred)
+	created bool  // opening has made the file
+	flags   atomic.Int64
+	refs    atomic.Int64
+	handle  Handle    // of a regular file
+	dir     DirHandle // of a directory
 
 	// posMu makes the calls that use the position one after another (f_pos_lock).
 	posMu sync.Mutex
@@ -69,6 +70,7 @@ func (f *File) Close(ctx context.Context) (err error) {
 	case n < 0:
 		panic("vfs: Close of a closed File")
 	}
+	f.dropOwnLocks()
 	switch {
 	case f.handle != nil:
 		err = f.handle.Release(ctx)
@@ -79,6 +81,12 @@ func (f *File) Close(ctx context.Context) (err error) {
 	return err
 }
 
+// Cred returns the credentials of the opener (f_cred).
+func (f *File) Cred() *Cred { return f.cred }
+
+// Created reports whether opening has made the file (FMODE_CREATED).
+func (f *File) Created() bool { return f.created }
+
 // Path returns what is open, borrowed: it is pinned as long as f is.
 func (f *File) Path() Path { return f.path }
 
@@ -88,26 +96,7 @@ func (f *File) Flags() int { return int(f.flags.Load()) }
 // SetFlags sets O_APPEND, O_NONBLOCK and O_NOATIME as flags have them and ignores the rest (F_SETFL).
 //
 // Errors: EBADF for an O_PATH file; EPERM for O_NOATIME on another's file.
-func (f *File) SetFlags(flags int) error {
-	if f.isPath() {
-		return unix.EBADF
-	}
-	if flags&unix.O_NOATIME != 0 && f.Flags()&unix.O_NOATIME == 0 && !f.cred.privileged() {
-		a, err := f.path.dentry.inode.Getattr(context.Background(), permMask)
-		if err != nil {
-			return err
-		}
-		if !owns(f.cred, &a) {
-			return unix.EPERM
-		}
-	}
-	for {
-		old := f.flags.Load()
-		if f.flags.CompareAndSwap(old, old&^setflMask|int64(flags)&setflMask) {
-			return nil
-		}
-	}
-}
+func (f *File) SetFlags(flags int) error { return Use{File: f}.SetFlags(flags) }
 
 func (f *File) isPath() bool { return f.Flags()&unix.O_PATH != 0 }
 
@@ -165,13 +154,7 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 //
 // Errors: EBADF unless open for writing; EFBIG, ENOSPC, EIO.
 func (f *File) Write(ctx context.Context, p []byte) (n int, err error) {
-	f.posMu.Lock()
-	defer f.posMu.Unlock()
-	n, end, err := f.write(ctx, p, f.pos)
-	if n > 0 {
-		f.pos = end
-	}
-	return n, err
+	return Use{File: f}.Write(ctx, p)
 }
 
 // WriteAt writes at byte offset off (pwrite(2)). With O_APPEND it appends all the same, as
@@ -179,38 +162,7 @@ func (f *File) Write(ctx context.Context, p []byte) (n int, err error) {
 //
 // Errors: as Write; EINVAL for a negative offset, or one that overflows with len(p).
 func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
-	n, _, err = f.write(ctx, p, off)
-	return n, err
-}
-
-func (f *File) write(ctx context.Context, p []byte, off int64) (n int, end int64, err error) {
-	if !f.Writable() {
-		return 0, 0, unix.EBADF
-	}
-	if off < 0 || off > math.MaxInt64-int64(len(p)) {
-		return 0, 0, unix.EINVAL
-	}
-	if len(p) == 0 {
-		return 0, off, nil
-	}
-	p = p[:min(len(p), maxRW)]
-	if err := f.killSetID(ctx); err != nil {
-		return 0, 0, err
-	}
-	flags := f.Flags()
-	if flags&unix.O_APPEND != 0 {
-		n, end, err = f.handle.Append(ctx, p)
-	} else {
-		n, err = f.handle.WriteAt(ctx, p, off)
-		end = off + int64(n)
-	}
-	if n == 0 {
-		return 0, 0, err
-	}
-	if err := f.syncWrite(ctx, flags); err != nil {
-		return 0, 0, err
-	}
-	return n, end, nil
+	return Use{File: f}.WriteAt(ctx, p, off)
 }
 
 // syncWrite makes a write durable where O_SYNC, O_DSYNC or the mount wants that.
@@ -219,28 +171,4 @@ func (f *File) syncWrite(ctx context.Context, flags int) error {
 		return nil
 	}
 	return f.handle.Fsync(ctx, flags&unix.O_SYNC != unix.O_SYNC)
-}
-
-// killSetID clears the set-id bits before the content changes (file_remove_privs). Privileged
-// writers leave them.
-func (f *File) killSetID(ctx context.Context) error {
-	if f.cred.privileged() {
-		return nil
-	}
-	inode := f.path.dentry.inode
-	a, err := inode.Getattr(ctx, permMask)
-	if err != nil || a.Mode&killedBits(f.cred, &a) == 0 {
-		return err
-	}
-	st := inode.state()
-	st.attrMu.Lock()
-	defer st.attrMu.Unlock()
-	if a, err = inode.Getattr(ctx, permMask); err != nil {
-		return err
-	}
-	return inode.Setattr(ctx, SetAttr{
-		Mask:  unix.STATX_MODE | unix.STATX_CTIME,
-		Mode:  a.Mode &^ killedBits(f.cred, &a) & 0o7777,
-		Ctime: f.path.dentry.sb.time(),
-	})
 }

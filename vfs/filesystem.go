@@ -9,7 +9,8 @@ import (
 // A FileSystemType makes file systems of one kind. It corresponds to struct
 // file_system_type.
 type FileSystemType interface {
-	Name() string // as in mount(2) and /proc/filesystems
+	Name() string   // as in mount(2) and /proc/filesystems
+	Flags() uintptr // MS_* attributes that all its mounts have, asked for or not; 0: none
 
 	// Mount opens or makes a file system, another one at each call. The target has been resolved and
 	// found good, so a failure leaves no trace on the host.
@@ -33,9 +34,9 @@ type FileSystem interface {
 	Options() string                                   // for /proc/self/mountinfo, no secrets, "" for none
 
 	// Close is called once nothing uses the instance. If its last flush fails it
-	// returns the error and stays usable, so that the unmount can be refused, unless force is ForceClose:
+	// returns the error and stays usable, so that the unmount can be refused, unless mode is another one than SafeClose:
 	// then everything is released whatever happens.
-	Close(ctx context.Context, force CloseMode) error
+	Close(ctx context.Context, mode CloseMode) error
 }
 
 // CloseMode says what Close does when the last flush fails.
@@ -44,4 +45,5 @@ type CloseMode int
 const (
 	SafeClose  CloseMode = iota // fail and stay open
 	ForceClose                  // release everything (MNT_FORCE, MNT_DETACH)
+	AbortClose                  // also undo what Mount has made: the mount has failed after all
 )

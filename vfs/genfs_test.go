@@ -59,10 +59,12 @@ func (fs *genFS) Root() vfs.Dir {
 // liveRoot is a root whose entries are revalidated.
 type liveRoot struct{ *genDir }
 
-func (r *liveRoot) Revalidate(context.Context, string, vfs.Inode) bool {
+func (r *liveRoot) Revalidate(context.Context, string, vfs.Inode) (vfs.Attr, bool) {
 	r.fs.checked.Add(1)
-	return !r.fs.stale.Load()
+	return vfs.Attr{}, !r.fs.stale.Load()
 }
+
+func (r *liveRoot) RevalidatePath(context.Context, string, vfs.Dir) bool { return false }
 
 func (fs *genFS) cached() int {
 	fs.mu.Lock()

@@ -73,13 +73,21 @@ func Statfs(ctx context.Context, p Path) (unix.Statfs_t, error) {
 }
 
 // touchAtime updates the access time of p after a read, as the mount wants it
-// (fs/inode.c: touch_atime). A failure is nobody's concern.
+// (fs/inode.c: touch_atime). A failure is nobody's concern. Where names change behind the VFS
+// attributes cost the driver a call, so it is asked for them at most once in a second.
 func touchAtime(ctx context.Context, p Path) {
 	const never = unix.MS_NOATIME | unix.MS_RDONLY
 	if p.mnt.flags&never != 0 || p.mnt.flags&unix.MS_NODIRATIME != 0 && p.dentry.isDir() {
 		return
 	}
 	inode := p.dentry.inode
+	if p.dentry.sb.live {
+		asked, now := &inode.state().atimeAsked, p.dentry.sb.now().Unix()
+		if asked.Load() == now {
+			return
+		}
+		asked.Store(now)
+	}
 	a, err := inode.Getattr(ctx, unix.STATX_ATIME|unix.STATX_MTIME|unix.STATX_CTIME)
 	if err != nil {
 		return

@@ -18,9 +18,11 @@ var cwd vfs.Path // where relative paths start
 type testType struct {
 	name  string
 	mount func(req vfs.MountRequest) (vfs.FileSystem, error)
+	flags uintptr
 }
 
-func (t testType) Name() string { return t.name }
+func (t testType) Name() string   { return t.name }
+func (t testType) Flags() uintptr { return t.flags }
 func (t testType) Mount(_ context.Context, req vfs.MountRequest) (vfs.FileSystem, error) {
 	return t.mount(req)
 }
@@ -71,7 +73,7 @@ func newWorldConfig(t testing.TB, cfg vfs.Config, dirs ...string) *world {
 		cfg.Root = ramfs.New(ramfs.Config{})
 	}
 	cfg.RootType = "ramfs"
-	cfg.Types = append(cfg.Types, ramfs.Type{}, testType{"flaky", func(vfs.MountRequest) (vfs.FileSystem, error) {
+	cfg.Types = append(cfg.Types, ramfs.Type{}, testType{name: "flaky", mount: func(vfs.MountRequest) (vfs.FileSystem, error) {
 		w.last = newFlaky()
 		return w.last, nil
 	}})

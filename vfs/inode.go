@@ -176,9 +176,15 @@ type Xattrs interface {
 // A Revalidator is a Dir whose entries change behind the VFS (a host directory).
 // It is the only interface found by type assertion.
 type Revalidator interface {
-	// Revalidate reports whether name still stands for child (nil: for nothing). The directory's
-	// dentry lock is not held.
-	Revalidate(ctx context.Context, name string, child Inode) bool
+	// Revalidate reports whether name still stands for child (nil: for nothing), and if it does returns
+	// the attributes of child, as its Getattr would. With Attr.Mask 0 they are asked for again. The directory's dentry lock
+	// is not held.
+	Revalidate(ctx context.Context, name string, child Inode) (attr Attr, ok bool)
+
+	// RevalidatePath reports whether path, names with a slash between them, still leads from here to
+	// child, and through nothing but directories. A driver that cannot tell by fewer calls than one for each name returns
+	// false: then Revalidate is called for each. No dentry lock is held.
+	RevalidatePath(ctx context.Context, path string, child Dir) bool
 }
 
 // Attr are the attributes of an inode, as statx(2) has them.

@@ -34,7 +34,7 @@ func (p Path) vacant(ctx context.Context, c creation) error {
 	if !p.dentry.isDir() {
 		return unix.ENOTDIR
 	}
-	child, err := p.dentry.lookup(ctx, p.mnt, c.name)
+	child, err := p.dentry.lookup(ctx, p.mnt, c.name, nil)
 	if err == nil {
 		defer child.put()
 	}

@@ -8,13 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookup finds the child name and returns it with a reference.
+// sight is what a driver has just said of a dentry of which it was asked whether it still holds.
+type sight struct {
+	of   *Dentry
+	attr Attr
+}
+
+// lookup finds the child name and returns it with a reference. seen, unless nil, is set if the driver
+// had to look at the child.
 //
 // Preconditions: the caller has a reference on d, a directory on mnt, and holds no directory.mu.
 //
 // Errors: ENOENT for a missing name.
-func (d *Dentry) lookup(ctx context.Context, mnt *Mount, name string) (*Dentry, error) {
-	d.revalidate(ctx, mnt, name)
+func (d *Dentry) lookup(ctx context.Context, mnt *Mount, name string, seen *sight) (*Dentry, error) {
+	d.revalidate(ctx, mnt, name, seen)
 	if c := d.child(name); c != nil {
 		if c.negative() {
 			c.lru.touch()
@@ -93,7 +100,7 @@ func (e *lruEntry) touch() {
 // entry name still holds, and drops it if not. What leads to a mount point stays.
 //
 // Preconditions: the caller has a reference on d and holds no directory.mu.
-func (d *Dentry) revalidate(ctx context.Context, mnt *Mount, name string) {
+func (d *Dentry) revalidate(ctx context.Context, mnt *Mount, name string, seen *sight) {
 	if d.dir.reval == nil {
 		return
 	}
@@ -102,7 +109,11 @@ func (d *Dentry) revalidate(ctx context.Context, mnt *Mount, name string) {
 		return
 	}
 	defer c.put()
-	if d.dir.reval.Revalidate(ctx, name, c.inode) || mnt.mountedBelow(c) {
+	attr, ok := d.dir.reval.Revalidate(ctx, name, c.inode)
+	if ok && seen != nil && attr.Mask != 0 {
+		seen.of, seen.attr = c, attr
+	}
+	if ok || mnt.mountedBelow(c) {
 		return
 	}
 	d.dir.mu.Lock()

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -8,13 +9,14 @@ import (
 
 // MountInfo is what one line of /proc/self/mountinfo says; see proc(5). Nothing is escaped.
 type MountInfo struct {
-	ID, ParentID int
+	ID, ParentID int // the root of a namespace is its own parent
 	Dev          uint64
 	Root         string // of the mount within its file system: "/"
 	Target       string // as seen from the view's root
 	Source, Type string
 	MountOpts    string // "rw,nosuid,relatime"
 	SuperOpts    string // "rw,lowerdir=..."; no secrets
+	Opts         string // both, as /proc/self/mounts shows them
 }
 
 // Mounts returns the mounts that the view's root leads to, parents before children.
@@ -35,29 +37,28 @@ func (m *Mount) info(root Path) (MountInfo, bool) {
 		return MountInfo{}, false
 	}
 	i := MountInfo{
-		ID:        m.id,
-		Dev:       m.sb.dev,
-		Root:      "/",
-		Target:    target,
-		Source:    m.source,
-		Type:      m.typ,
-		MountOpts: m.options(),
-		SuperOpts: m.superOptions(),
+		ID:       m.id,
+		ParentID: m.id,
+		Dev:      m.sb.dev,
+		Root:     "/",
+		Target:   target,
+		Source:   m.source,
+		Type:     m.typ,
 	}
+	own, super, attrs := m.sb.fs.Options(), m.superFlags(), m.mountFlags()
+	access := m.access()
+	i.MountOpts = joinOpts(access, attrs)
+	i.SuperOpts = joinOpts(access, super, own)
+	i.Opts = joinOpts(access, super, attrs, own)
 	if at := m.at.Load(); at != nil {
 		i.ParentID = at.parent.id
 	}
 	return i, true
 }
 
-// options returns the attributes of the mount as mountinfo shows them
-// (fs/proc_namespace.c: show_mnt_opts).
-func (m *Mount) options() string {
-	opts := []string{m.access()}
-	for _, o := range [...]struct {
-		flag uintptr
-		name string
-	}{
+// mountFlags returns the attributes of the mount (fs/proc_namespace.c: show_mnt_opts).
+func (m *Mount) mountFlags() string {
+	return m.flagNames([]flagName{
 		{unix.MS_NOSUID, "nosuid"},
 		{unix.MS_NODEV, "nodev"},
 		{unix.MS_NOEXEC, "noexec"},
@@ -65,34 +66,37 @@ func (m *Mount) options() string {
 		{unix.MS_NODIRATIME, "nodiratime"},
 		{unix.MS_RELATIME, "relatime"},
 		{unix.MS_NOSYMFOLLOW, "nosymfollow"},
-	} {
-		if m.flags&o.flag != 0 {
-			opts = append(opts, o.name)
-		}
-	}
-	return strings.Join(opts, ",")
+	})
 }
 
-// superOptions returns the attributes of the file system (show_sb_opts) and its own options.
-func (m *Mount) superOptions() string {
-	opts := []string{m.access()}
-	for _, o := range [...]struct {
-		flag uintptr
-		name string
-	}{
+// superFlags returns the attributes of the file system (fs/proc_namespace.c: show_sb_opts).
+func (m *Mount) superFlags() string {
+	return m.flagNames([]flagName{
 		{unix.MS_SYNCHRONOUS, "sync"},
 		{unix.MS_DIRSYNC, "dirsync"},
 		{unix.MS_MANDLOCK, "mand"},
 		{unix.MS_LAZYTIME, "lazytime"},
-	} {
-		if m.flags&o.flag != 0 {
-			opts = append(opts, o.name)
+	})
+}
+
+type flagName struct {
+	flag uintptr
+	name string
+}
+
+func (m *Mount) flagNames(table []flagName) string {
+	var names []string
+	for _, f := range table {
+		if m.flags&f.flag != 0 {
+			names = append(names, f.name)
 		}
 	}
-	if own := m.sb.fs.Options(); own != "" {
-		opts = append(opts, own)
-	}
-	return strings.Join(opts, ",")
+	return strings.Join(names, ",")
+}
+
+// joinOpts joins those lists of options that are not empty.
+func joinOpts(lists ...string) string {
+	return strings.Join(slices.DeleteFunc(lists, func(l string) bool { return l == "" }), ",")
 }
 
 func (m *Mount) access() string {

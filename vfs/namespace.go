@@ -35,6 +35,7 @@ type Namespace struct {
 	cache     *dcache
 	root      *Mount
 	maxMounts int
+	waits     lockGraph
 
 	mu     sync.Mutex
 	mounts int // attached ones, and those being made
@@ -130,11 +131,14 @@ func (ns *Namespace) treeLocked(m *Mount) []*Mount {
 // attach puts m on p, or on what is mounted there.
 //
 // Errors: ENOENT if the directory has been removed; EINVAL if its mount has been
-// detached.
+// detached, or the namespace closed.
 func (ns *Namespace) attach(ctx context.Context, m *Mount, p Path) error {
 	for {
 		parent, point := topmost(p.mnt, p.dentry)
 		if !parent.tryGet() {
+			if parent == p.mnt {
+				return unix.EINVAL // the caller uses it: only Close shuts it all the same
+			}
 			if err := parent.await(ctx); err != nil {
 				return err
 			}

@@ -12,7 +12,7 @@ import (
 
 func TestMountLimit(t *testing.T) {
 	fail := unix.Errno(0)
-	typ := testType{"maybe", func(vfs.MountRequest) (vfs.FileSystem, error) {
+	typ := testType{name: "maybe", mount: func(vfs.MountRequest) (vfs.FileSystem, error) {
 		if fail != 0 {
 			return nil, fail
 		}
@@ -35,7 +35,7 @@ func TestMountLimit(t *testing.T) {
 func TestMountTargetRemovedMeanwhile(t *testing.T) {
 	var w *world
 	made := newFlaky()
-	typ := testType{"slow", func(vfs.MountRequest) (vfs.FileSystem, error) {
+	typ := testType{name: "slow", mount: func(vfs.MountRequest) (vfs.FileSystem, error) {
 		return made, w.v.RmdirAt(w.ctx, cwd, "/d")
 	}}
 	w = newWorldConfig(t, vfs.Config{Types: []vfs.FileSystemType{typ}}, "/d")
@@ -45,7 +45,7 @@ func TestMountTargetRemovedMeanwhile(t *testing.T) {
 
 func TestMountRequest(t *testing.T) {
 	var got vfs.MountRequest
-	typ := testType{"ask", func(req vfs.MountRequest) (vfs.FileSystem, error) {
+	typ := testType{name: "ask", mount: func(req vfs.MountRequest) (vfs.FileSystem, error) {
 		got = req
 		return ramfs.New(ramfs.Config{}), nil
 	}}
@@ -86,9 +86,10 @@ func TestMountInfo(t *testing.T) {
 		infos[i].Dev = 0
 	}
 	require.Equal(t, []vfs.MountInfo{
-		{ID: 1, Root: "/", Target: "/", Source: "none", Type: "ramfs", MountOpts: "rw,relatime", SuperOpts: "rw"},
-		{ID: 2, ParentID: 1, Root: "/", Target: "/a", Source: "src x", Type: "flaky", MountOpts: "ro,nosuid,nodev,noexec,noatime", SuperOpts: "ro,sync,own=1"},
-		{ID: 3, ParentID: 1, Root: "/", Target: "/b c", Source: "none", Type: "ramfs", MountOpts: "rw,nosymfollow", SuperOpts: "rw"},
+		{ID: 1, ParentID: 1, Root: "/", Target: "/", Source: "none", Type: "ramfs", MountOpts: "rw,relatime", SuperOpts: "rw", Opts: "rw,relatime"},
+		{ID: 2, ParentID: 1, Root: "/", Target: "/a", Source: "src x", Type: "flaky", MountOpts: "ro,nosuid,nodev,noexec,noatime", SuperOpts: "ro,sync,own=1",
+			Opts: "ro,sync,nosuid,nodev,noexec,noatime,own=1"},
+		{ID: 3, ParentID: 1, Root: "/", Target: "/b c", Source: "none", Type: "ramfs", MountOpts: "rw,nosymfollow", SuperOpts: "rw", Opts: "rw,nosymfollow"},
 	}, infos)
 }
 

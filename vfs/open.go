@@ -61,19 +61,26 @@ func newOpening(flags int) (opening, error) {
 // Errors: those of the walk; EINVAL for contradicting flags; ELOOP for a symlink with
 // O_NOFOLLOW; ENOTDIR with O_DIRECTORY; EISDIR; EEXIST; EROFS; EACCES; EPERM for O_NOATIME on another's file;
 // ENXIO for special files; EOPNOTSUPP for O_TMPFILE where the driver cannot.
-func (v *View) OpenAt(ctx context.Context, at Path, path string, how OpenHow) (*File, error) {
+func (v *View) OpenAt(ctx context.Context, at Path, path string, how OpenHow) (f *File, err error) {
 	o, err := newOpening(how.Flags)
 	if err != nil {
 		return nil, err
 	}
 	mode := how.Mode & 0o7777 &^ v.umask
+	err = retryStale(func(walk WalkFlags) error {
+		f, err = v.tryOpenAt(ctx, at, path, how.Resolve|walk, o, mode)
+		return err
+	})
+	return f, err
+}
+
+func (v *View) tryOpenAt(ctx context.Context, at Path, path string, walk WalkFlags, o opening, mode uint32) (*File, error) {
 	switch {
 	case o.flags&tmpfileFlag != 0:
-		return v.openTmpfile(ctx, at, path, how.Resolve, o, mode)
+		return v.openTmpfile(ctx, at, path, walk, o, mode)
 	case o.flags&unix.O_CREAT != 0:
-		return v.openCreate(ctx, at, path, how.Resolve, o, mode)
+		return v.openCreate(ctx, at, path, walk, o, mode)
 	}
-	walk := how.Resolve
 	if o.flags&unix.O_NOFOLLOW == 0 {
 		walk |= WalkFollow
 	}
@@ -112,6 +119,7 @@ func (v *View) openTmpfile(ctx context.Context, at Path, path string, walk WalkF
 		return nil, err
 	}
 	f.flags.Or(unix.O_TMPFILE)
+	f.created = false // it has no name that was not there before
 	return f, nil
 }
 
@@ -122,7 +130,8 @@ func (v *View) openCreate(ctx context.Context, at Path, path string, walk WalkFl
 	if err := w.init(ctx, v, at, path, walk&^WalkEmpty); err != nil {
 		return nil, err
 	}
-	w.start(path, true)
+	w.pinned = true
+	w.start(path)
 	defer w.drop()
 	for tries := 0; ; {
 		last, err := w.parent()
@@ -235,6 +244,7 @@ func (o *opening) open(ctx context.Context, cred *Cred, p Path) (*File, error) {
 		return nil, err
 	}
 	f := newFile(cred, p, o.flags)
+	f.created = o.created
 	hint := 0
 	if truncate {
 		hint = unix.O_TRUNC

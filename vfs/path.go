@@ -53,6 +53,9 @@ func (p Path) SameDentry(q Path) bool { return p.dentry == q.dentry }
 // IsDir reports whether p is a directory.
 func (p Path) IsDir() bool { return p.dentry.isDir() }
 
+// IsMountRoot reports whether p is the root of its mount (STATX_ATTR_MOUNT_ROOT).
+func (p Path) IsMountRoot() bool { return p.dentry == p.mnt.sb.root }
+
 // Kind returns the file's type as S_IFMT bits; a type never changes.
 func (p Path) Kind() uint32 { return p.dentry.kind & unix.S_IFMT }
 
@@ -150,7 +153,7 @@ func Lookup(ctx context.Context, cred *Cred, dir Path, name string) (Path, error
 	if err := searchable(ctx, cred, dir.dentry); err != nil {
 		return Path{}, err
 	}
-	c, err := dir.dentry.lookup(ctx, dir.mnt, name)
+	c, err := dir.dentry.lookup(ctx, dir.mnt, name, nil)
 	if err != nil {
 		return Path{}, err
 	}

@@ -53,8 +53,8 @@ func (r *renaming) run(ctx context.Context, cred *Cred) error {
 	case r.from.mnt.readOnly():
 		return unix.EROFS
 	}
-	r.from.dentry.revalidate(ctx, r.from.mnt, r.oldName)
-	r.to.dentry.revalidate(ctx, r.to.mnt, r.newName)
+	r.from.dentry.revalidate(ctx, r.from.mnt, r.oldName, nil)
+	r.to.dentry.revalidate(ctx, r.to.mnt, r.newName, nil)
 	used, err := r.locked(ctx, cred)
 	for _, d := range used {
 		d.put()

@@ -60,16 +60,7 @@ func (f *File) Seek(ctx context.Context, off int64, whence int) (int64, error) {
 // Errors: EBADF for an O_PATH file; EINVAL unless it is a regular file open for writing, or for a
 // negative size; EFBIG, ENOSPC.
 func (f *File) Truncate(ctx context.Context, size int64) error {
-	if f.isPath() {
-		return unix.EBADF
-	}
-	if size < 0 || f.handle == nil || !f.Writable() {
-		return unix.EINVAL
-	}
-	return Setattr(ctx, f.cred, f.path, SetAttrRequest{
-		SetAttr: SetAttr{Mask: unix.STATX_SIZE, Size: size},
-		Force:   true,
-	})
+	return Use{File: f}.Truncate(ctx, size)
 }
 
 // Fallocate changes the space of n bytes at byte offset off; mode holds FALLOC_FL_* bits (fallocate(2)).
@@ -78,28 +69,7 @@ func (f *File) Truncate(ctx context.Context, size int64) error {
 // Errors: EINVAL for off < 0, n <= 0 and combined modes; EOPNOTSUPP for unknown modes, and FALLOC_FL_PUNCH_HOLE
 // without FALLOC_FL_KEEP_SIZE; EBADF unless open for writing; EISDIR; EFBIG; ENOSPC.
 func (f *File) Fallocate(ctx context.Context, mode uint32, off, n int64) error {
-	if f.isPath() {
-		return unix.EBADF
-	}
-	if off < 0 || n <= 0 {
-		return unix.EINVAL
-	}
-	if err := checkFallocate(mode); err != nil {
-		return err
-	}
-	if !f.Writable() {
-		return unix.EBADF
-	}
-	if off > math.MaxInt64-n {
-		return unix.EFBIG
-	}
-	if err := f.killSetID(ctx); err != nil {
-		return err
-	}
-	if err := f.handle.Fallocate(ctx, mode, off, n); err != nil {
-		return err
-	}
-	return f.syncWrite(ctx, f.Flags())
+	return Use{File: f}.Fallocate(ctx, mode, off, n)
 }
 
 // checkFallocate checks a mode (fs/open.c: vfs_fallocate).

@@ -52,7 +52,11 @@ func Setattr(ctx context.Context, cred *Cred, p Path, req SetAttrRequest) error 
 		return err
 	}
 	settle(cred, p, &a, &req)
-	if err := inode.Setattr(ctx, req.SetAttr); err != nil {
+	err = inode.Setattr(ctx, req.SetAttr)
+	if p.dentry.isDir() {
+		p.dentry.dir.searchAll.Store(false)
+	}
+	if err != nil {
 		return err
 	}
 	return p.syncChange(ctx, false)

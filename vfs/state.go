@@ -12,6 +12,11 @@ type InodeState struct {
 	pins     atomic.Int64 // evicted once it has gone from 1 to evictedPins
 	linkable atomic.Bool  // made by O_TMPFILE, not yet named (I_LINKABLE)
 
+	// locks are the advisory locks, nil while there never was one.
+	locks atomic.Pointer[lockTable]
+
+	atimeAsked atomic.Int64 // Unix time of the last question of touchAtime; see there
+
 	// attrMu makes reading the attributes, deciding and Setattr one step.
 	attrMu sync.Mutex
 }

@@ -39,10 +39,13 @@ func (w *walker) child(name string) (*Dentry, error) {
 	if strings.IndexByte(name, 0) >= 0 {
 		return nil, unix.EINVAL
 	}
+	if w.flags&WalkCached != 0 {
+		return nil, unix.EAGAIN
+	}
 	if err := w.hold(); err != nil {
 		return nil, err
 	}
-	return w.d.lookup(w.ctx, w.mnt, name)
+	return w.d.lookup(w.ctx, w.mnt, name, &w.seen)
 }
 
 // hold takes the references from here on.
@@ -160,6 +163,9 @@ func (w *walker) jumpRoot() error {
 // (fs/namei.c: pick_link).
 func (w *walker) followLink(c *Dentry) error {
 	if !w.held {
+		if w.flags&WalkCached != 0 {
+			return unix.EAGAIN
+		}
 		if err := w.hold(); err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 func TestMountStress(t *testing.T) {
 	var mu sync.Mutex
 	var made []*flaky
-	typ := testType{"counted", func(vfs.MountRequest) (vfs.FileSystem, error) {
+	typ := testType{name: "counted", mount: func(vfs.MountRequest) (vfs.FileSystem, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		made = append(made, newFlaky())

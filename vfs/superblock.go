@@ -16,6 +16,7 @@ type superblock struct {
 	fs    FileSystem
 	root  *Dentry
 	dev   uint64
+	live  bool // names change behind the VFS; see Revalidator
 	cache *dcache
 	now   func() time.Time
 	log   *slog.Logger
@@ -37,6 +38,7 @@ func newSuperblock(fs FileSystem, dev uint64, cache *dcache, now func() time.Tim
 	sb := &superblock{fs: fs, dev: dev, cache: cache, now: now, log: log}
 	root := fs.Root()
 	root.state().Pin()
+	_, sb.live = root.(Revalidator)
 	sb.root = newDentry(sb, nil, "", root, unix.S_IFDIR)
 	return sb
 }

@@ -48,7 +48,7 @@ func (p Path) remove(ctx context.Context, cred *Cred, r removal) error {
 	if err := p.mnt.writable(); err != nil {
 		return err
 	}
-	p.dentry.revalidate(ctx, p.mnt, r.name)
+	p.dentry.revalidate(ctx, p.mnt, r.name, nil)
 	victim, orphans, err := p.removeIn(ctx, cred, &r)
 	for _, o := range orphans {
 		o.put()

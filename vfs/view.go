@@ -21,11 +21,10 @@ func (v *View) Clone() *View {
 	return &c
 }
 
-// Release gives root and working directory back. v is not used after.
+// Release gives root and working directory back. v is not used after, GetattrCached aside.
 func (v *View) Release() {
 	v.root.Put()
 	v.cwd.Put()
-	v.root, v.cwd = Path{}, Path{}
 }
 
 // Namespace returns the mount tree.
@@ -56,6 +55,13 @@ func (v *View) Root() Path { return v.root }
 func (v *View) SetCwd(p Path) {
 	old := v.cwd
 	v.cwd = p.Get()
+	old.Put()
+}
+
+// SetRoot makes p the root, with a pin of its own (chroot(2)). The working directory stays where it is.
+func (v *View) SetRoot(p Path) {
+	old := v.root
+	v.root = p.Get()
 	old.Put()
 }
 

@@ -19,6 +19,8 @@ const (
 	WalkNoSymlinks                       // RESOLVE_NO_SYMLINKS: ELOOP
 	WalkBeneath                          // RESOLVE_BENEATH: EXDEV; EAGAIN if a rename interferes with ".."
 	WalkInRoot                           // RESOLVE_IN_ROOT: the start is the root; EAGAIN likewise
+	WalkCached                           // RESOLVE_CACHED: EAGAIN where a driver has to be asked
+	WalkReval                            // ask for each name by itself: the second walk after ESTALE (LOOKUP_REVAL)
 )
 
 // maxSymlinks is how many symlinks one walk follows (MAXSYMLINKS).
@@ -53,9 +55,12 @@ type walker struct {
 	base  Path
 	flags WalkFlags
 
-	mnt  *Mount // where the walk is; referenced if held
-	d    *Dentry
-	held bool
+	mnt    *Mount // where the walk is; referenced if held
+	d      *Dentry
+	held   bool
+	pinned bool // the walk begins with references
+	single bool // names that may have changed are asked for one by one
+	seen   sight
 
 	rest    string   // what is left to walk
 	outer   []string // what is left of the paths around the current symlink's; none is empty
@@ -74,11 +79,12 @@ func (v *View) Walk(ctx context.Context, at Path, path string, flags WalkFlags) 
 	if err := w.init(ctx, v, at, path, flags); err != nil {
 		return Path{}, err
 	}
-	p, err := w.lookupat(path, false)
-	if err == errRestart {
-		p, err = w.lookupat(path, true)
+	for {
+		p, err := w.lookupat(path)
+		if !w.retry(err) {
+			return p, err
+		}
 	}
-	return p, err
 }
 
 // WalkParent resolves all but the last component (path_parentat); dir is pinned. Search
@@ -88,11 +94,12 @@ func (v *View) WalkParent(ctx context.Context, at Path, path string, flags WalkF
 	if err := w.init(ctx, v, at, path, flags&^WalkEmpty); err != nil {
 		return Path{}, Last{}, err
 	}
-	dir, last, err = w.parentat(path, false)
-	if err == errRestart {
-		dir, last, err = w.parentat(path, true)
+	for {
+		dir, last, err = w.parentat(path)
+		if !w.retry(err) {
+			return dir, last, err
+		}
 	}
-	return dir, last, err
 }
 
 // GetattrAt is Walk and Getattr in one, for stat(2): it takes no reference where all is
@@ -102,26 +109,54 @@ func (v *View) GetattrAt(ctx context.Context, at Path, path string, flags WalkFl
 	if err := w.init(ctx, v, at, path, flags); err != nil {
 		return Attr{}, 0, err
 	}
-	if err = w.lookup(path, false); err == nil {
-		attr, err = w.d.inode.Getattr(ctx, mask)
-		if !w.held && (w.d.dead() || w.mnt.refs.Load() < 0) {
-			err = errRestart
+	for {
+		attr, err = w.getattr(path, mask)
+		if err == nil {
+			dev = w.mnt.sb.dev
+			if w.mnt.expiring.Load() {
+				w.mnt.expiring.Store(false)
+			}
 		}
-	}
-	if err == errRestart {
 		w.drop()
-		if err = w.lookup(path, true); err == nil {
-			attr, err = w.d.inode.Getattr(ctx, mask)
+		if !w.retry(err) {
+			return attr, dev, err
 		}
 	}
-	if err == nil {
-		dev = w.mnt.sb.dev
-		if w.mnt.expiring.Load() {
-			w.mnt.expiring.Store(false)
-		}
+}
+
+// getattr walks the whole path and returns the attributes of what is there. If the driver has just told
+// them it is not asked again.
+func (w *walker) getattr(path string, mask uint32) (attr Attr, err error) {
+	if err := w.lookup(path); err != nil {
+		return Attr{}, err
 	}
-	w.drop()
-	return attr, dev, err
+	if w.seen.of == w.d {
+		return w.seen.attr, nil
+	}
+	attr, err = w.d.inode.Getattr(w.ctx, mask)
+	if !w.held && (w.d.dead() || w.mnt.refs.Load() < 0) {
+		err = errRestart
+	}
+	return attr, err
+}
+
+// GetattrCached is GetattrAt of a View that another thread may release meanwhile: what is not held is looked
+// at with care, as a walk does on its way, and no reference is taken at all.
+//
+// Errors: EAGAIN if it takes more than the cache to answer, or the View has been released; those of GetattrAt.
+func (v *View) GetattrCached(ctx context.Context, path string, flags WalkFlags, mask uint32) (attr Attr, dev uint64, err error) {
+	var w walker
+	if err := w.init(ctx, v, Path{}, path, flags|WalkCached); err != nil {
+		return Attr{}, 0, err
+	}
+	attr, err = w.getattr(path, mask)
+	if err == errRestart || w.d.dead() || w.mnt.refs.Load() < 0 {
+		return Attr{}, 0, unix.EAGAIN
+	}
+	if err == nil && w.mnt.expiring.Load() {
+		w.mnt.expiring.Store(false)
+	}
+	return attr, w.mnt.sb.dev, err
 }
 
 func (w *walker) init(ctx context.Context, v *View, at Path, path string, flags WalkFlags) error {
@@ -144,21 +179,19 @@ func (w *walker) init(ctx context.Context, v *View, at Path, path string, flags 
 		if flags&WalkBeneath != 0 {
 			return unix.EXDEV
 		}
-		if flags&WalkNoXdev != 0 && w.base.mnt != w.root.mnt {
-			return unix.EXDEV
-		}
 		w.base = w.root
 	}
 	return nil
 }
 
 // start puts the walker at the beginning of path.
-func (w *walker) start(path string, held bool) {
-	w.mnt, w.d, w.held = w.base.mnt, w.base.dentry, held
-	if held {
+func (w *walker) start(path string) {
+	w.mnt, w.d, w.held, w.seen.of = w.base.mnt, w.base.dentry, w.pinned, nil
+	if w.held {
 		w.base.Get()
 	}
 	w.rest, w.outer, w.links = path, nil, 0
+	w.single = w.flags&WalkReval != 0
 	w.needDir = w.flags&WalkDirectory != 0
 	w.follow = w.flags&WalkFollow != 0
 }
@@ -175,8 +208,8 @@ func (w *walker) drop() {
 }
 
 // lookupat walks the whole path and pins the result.
-func (w *walker) lookupat(path string, held bool) (Path, error) {
-	err := w.lookup(path, held)
+func (w *walker) lookupat(path string) (Path, error) {
+	err := w.lookup(path)
 	if err == nil {
 		err = w.hold()
 	}
@@ -187,8 +220,8 @@ func (w *walker) lookupat(path string, held bool) (Path, error) {
 	return Path{mnt: w.mnt, dentry: w.d}, nil
 }
 
-func (w *walker) parentat(path string, held bool) (Path, Last, error) {
-	w.start(path, held)
+func (w *walker) parentat(path string) (Path, Last, error) {
+	w.start(path)
 	last, err := w.parent()
 	if err == nil {
 		err = w.hold()
@@ -201,8 +234,8 @@ func (w *walker) parentat(path string, held bool) (Path, Last, error) {
 }
 
 // lookup walks the whole path.
-func (w *walker) lookup(path string, held bool) error {
-	w.start(path, held)
+func (w *walker) lookup(path string) error {
+	w.start(path)
 	for {
 		last, err := w.parent()
 		if err != nil {
@@ -239,6 +272,7 @@ func (w *walker) last(last Last) (followed bool, err error) {
 
 // parent walks up to the last component and returns that (fs/namei.c: link_path_walk).
 func (w *walker) parent() (Last, error) {
+	w.skip()
 	for {
 		w.rest = trimSlashes(w.rest)
 		if w.rest == "" {
@@ -248,6 +282,9 @@ func (w *walker) parent() (Last, error) {
 			w.rest = w.outer[len(w.outer)-1]
 			w.outer = w.outer[:len(w.outer)-1]
 			continue
+		}
+		if w.d.dir != nil && w.d.dir.reval != nil {
+			w.skipLive()
 		}
 		if err := w.search(); err != nil {
 			return Last{}, err
@@ -273,6 +310,7 @@ func (w *walker) parent() (Last, error) {
 		switch last.Kind {
 		case LastDotDot:
 			err = w.dotdot()
+			w.skip()
 		case LastNorm:
 			_, err = w.step(name, true)
 		}
@@ -291,12 +329,18 @@ func trimSlashes(s string) string {
 
 // search checks that the walk may go through where it is (may_lookup).
 func (w *walker) search() error {
-	if w.d.dir != nil && w.cred.privileged() {
+	if w.d.dir != nil && (w.cred.privileged() || w.d.dir.searchAll.Load()) {
 		return nil
+	}
+	if w.seen.of == w.d && w.d.isDir() {
+		return genericPermission(w.cred, &w.seen.attr, mayExec)
 	}
 	err := searchable(w.ctx, w.cred, w.d)
 	if !w.held && w.d.dead() {
 		return errRestart // the driver was asked about an evicted inode
+	}
+	if err == nil {
+		w.d.dir.learnSearch(w)
 	}
 	return err
 }

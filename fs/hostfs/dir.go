@@ -3,6 +3,7 @@ package hostfs
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +20,7 @@ var (
 
 // Lookup implements vfs.Dir.
 func (d *dir) Lookup(ctx context.Context, name string) (vfs.Inode, error) {
-	id, err := d.statName(name)
+	_, id, err := d.statName(name)
 	if err != nil {
 		return nil, err
 	}
@@ -29,35 +30,71 @@ func (d *dir) Lookup(ctx context.Context, name string) (vfs.Inode, error) {
 // statName asks the host what name stands for.
 //
 // Errors: ENOENT; EINVAL for what is no name.
-func (d *dir) statName(name string) (hostID, error) {
+func (d *dir) statName(name string) (vfs.Attr, hostID, error) {
 	if !validName(name) {
-		return hostID{}, unix.EINVAL
+		return vfs.Attr{}, hostID{}, unix.EINVAL
 	}
 	dd, err := d.acquire()
 	if err != nil {
-		return hostID{}, err
+		return vfs.Attr{}, hostID{}, err
 	}
 	defer dd.put()
-	_, id, err := d.fs.gate.stat(dd.fd, name)
-	return id, err
+	return d.fs.gate.stat(dd.fd, name)
 }
 
 // Revalidate implements vfs.Revalidator.
-func (d *dir) Revalidate(ctx context.Context, name string, child vfs.Inode) bool {
-	id, err := d.statName(name)
+func (d *dir) Revalidate(ctx context.Context, name string, child vfs.Inode) (vfs.Attr, bool) {
+	a, id, err := d.statName(name)
 	if child == nil {
-		return errors.Is(err, unix.ENOENT)
+		return vfs.Attr{}, errors.Is(err, unix.ENOENT)
 	}
 	x, ok := child.(node)
 	if !ok {
-		return false
+		return vfs.Attr{}, false
 	}
 	i := x.base()
 	if err != nil || id != i.id {
-		return i.id.typ == unix.S_IFDIR && i.movedFrom(d, name)
+		return vfs.Attr{}, i.id.typ == unix.S_IFDIR && i.movedFrom(d, name)
 	}
 	i.seenAt(d, name)
-	return true
+	a.Ino = i.ino
+	return a, true
+}
+
+// RevalidatePath implements vfs.Revalidator: if the host can keep below d, it is asked once for the whole path. That
+// the directories on the way are still those that they were is not known then, only that the path leads to
+// child, and that is where it was last seen.
+func (d *dir) RevalidatePath(ctx context.Context, path string, child vfs.Dir) bool {
+	x, ok := child.(*dir)
+	if !ok || d.fs.gate.caps&CanStatBeneath == 0 || !x.seenBelow(d, path) {
+		return false
+	}
+	dd, err := d.acquire()
+	if err != nil {
+		return false
+	}
+	defer dd.put()
+	id, err := d.fs.gate.statBeneath(dd.fd, path)
+	return err == nil && id == x.id
+}
+
+// seenBelow reports whether path is how the directory was last reached from d.
+func (x *dir) seenBelow(d *dir, path string) bool {
+	for x != d {
+		p := x.place.Load()
+		if p == nil || !strings.HasSuffix(path, p.name) {
+			return false
+		}
+		x, path = p.dir, path[:len(path)-len(p.name)]
+		if x == d {
+			break
+		}
+		if !strings.HasSuffix(path, "/") {
+			return false
+		}
+		path = path[:len(path)-1]
+	}
+	return path == ""
 }
 
 // movedFrom reports whether the directory i is not at name only because we are moving or removing
@@ -70,7 +107,7 @@ func (i *inode) movedFrom(d *dir, name string) bool {
 	if p == nil || p.dir != d || p.name != name {
 		return true
 	}
-	id, err := d.statName(name)
+	_, id, err := d.statName(name)
 	return err == nil && id == i.id
 }
 
@@ -83,7 +120,7 @@ func (i *inode) seenAt(d *dir, name string) {
 	// One of several links. It may be being renamed: ask again when that is over.
 	i.moveMu.Lock()
 	defer i.moveMu.Unlock()
-	if id, err := d.statName(name); err == nil && id == i.id {
+	if _, id, err := d.statName(name); err == nil && id == i.id {
 		i.place.Store(&place{d, name})
 	}
 }

@@ -7,6 +7,7 @@ func Linux() Host { return newLinuxHost() }
 func LinuxWithoutOpenat2() Host {
 	h := newLinuxHost()
 	h.openat2 = false
+	h.caps &^= CanStatBeneath
 	return h
 }
 

@@ -85,6 +85,10 @@ func (h *randomHost) Stat(hostfs.FD, string) (unix.Statx_t, error) {
 	return st, h.err()
 }
 
+func (h *randomHost) StatBeneath(dir hostfs.FD, path string) (unix.Statx_t, error) {
+	return h.Stat(dir, path)
+}
+
 func (h *randomHost) Statfs(hostfs.FD) (unix.Statfs_t, error) {
 	return unix.Statfs_t{
 		Bsize: h.number(), Frsize: h.number(), Blocks: uint64(h.number()), Bfree: uint64(h.number()),

@@ -41,6 +41,20 @@ func (g *gate) stat(fd FD, name string) (vfs.Attr, hostID, error) {
 	}
 }
 
+// statBeneath tells what path below fd is. It is not repeated when interrupted: on any error names are
+// asked for one by one.
+func (g *gate) statBeneath(fd FD, path string) (hostID, error) {
+	if err := g.need(CanStatBeneath, unix.EOPNOTSUPP); err != nil {
+		return hostID{}, err
+	}
+	st, err := g.host.StatBeneath(fd, path)
+	if err != nil {
+		return hostID{}, fail("stat", err)
+	}
+	_, id, err := g.attr(&st, path)
+	return id, err
+}
+
 // attr converts the answer to stat.
 //
 // Errors: EIO for a type that there is not, and a size that no file has.

@@ -1,6 +1,7 @@
 package hostfs_test
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -15,6 +16,7 @@ type hookHost struct {
 
 	openFD   func() error // before each call that opens
 	stat     func(fd hostfs.FD, name string, st *unix.Statx_t) error
+	beneath  func(path string, st *unix.Statx_t) error
 	statfs   func(st *unix.Statfs_t)
 	getdents func(buf []byte) (int, error)
 	readlink func(buf []byte) (int, error)
@@ -96,6 +98,17 @@ func (h *hookHost) Stat(fd hostfs.FD, name string) (unix.Statx_t, error) {
 	st, err := h.Host.Stat(fd, name)
 	if err == nil && h.stat != nil {
 		err = h.stat(fd, name, &st)
+	}
+	return st, err
+}
+
+func (h *hookHost) StatBeneath(dir hostfs.FD, path string) (unix.Statx_t, error) {
+	for name := range strings.SplitSeq(path, "/") {
+		h.sent(name)
+	}
+	st, err := h.Host.StatBeneath(dir, path)
+	if err == nil && h.beneath != nil {
+		err = h.beneath(path, &st)
 	}
 	return st, err
 }

@@ -11,17 +11,18 @@ type FD int
 type Caps uint32
 
 const (
-	CanChown     Caps = 1 << iota // Chown to any owner; the host's owners are shown
-	CanChmod                      // Chmod
-	CanUtimes                     // Utimes
-	CanLink                       // Link
-	CanSymlink                    // Symlink, Readlink
-	CanExchange                   // Rename with flags
-	CanFallocate                  // Fallocate
-	CanSeekData                   // Seek with SEEK_DATA and SEEK_HOLE
-	CanXattr                      // the calls on extended attributes
-	CanStatfs                     // Statfs
-	CanReopen                     // Reopen
+	CanChown       Caps = 1 << iota // Chown to any owner; the host's owners are shown
+	CanChmod                        // Chmod
+	CanUtimes                       // Utimes
+	CanLink                         // Link
+	CanSymlink                      // Symlink, Readlink
+	CanExchange                     // Rename with flags
+	CanFallocate                    // Fallocate
+	CanSeekData                     // Seek with SEEK_DATA and SEEK_HOLE
+	CanXattr                        // the calls on extended attributes
+	CanStatfs                       // Statfs
+	CanReopen                       // Reopen
+	CanStatBeneath                  // StatBeneath
 )
 
 // Host makes the calls on the host, each like the Linux system call of its name.
@@ -52,6 +53,9 @@ type Host interface {
 
 	// Stat does statx(2) of name in fd, a link itself, or of fd if name is "".
 	Stat(fd FD, name string) (unix.Statx_t, error)
+	// StatBeneath does statx(2) of a path of names below dir, all of them but the last directories. It fails,
+	// whatever is done to them meanwhile, if one is a link or the path leads out of dir.
+	StatBeneath(dir FD, path string) (unix.Statx_t, error)
 	Statfs(fd FD) (unix.Statfs_t, error)
 	// Readlink reads the link name in dir, or dir itself if name is "".
 	Readlink(dir FD, name string, buf []byte) (int, error)

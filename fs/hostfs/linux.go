@@ -36,6 +36,7 @@ func newLinuxHost() *linuxHost {
 	if err == nil {
 		unix.Close(fd)
 		h.openat2 = true
+		h.caps |= CanStatBeneath
 	}
 	return h
 }
@@ -99,11 +100,12 @@ func (h *linuxHost) open(dir FD, name string, flags int, mode uint32) (FD, error
 func (h *linuxHost) Close(fd FD) error { return unix.Close(int(fd)) }
 
 func (h *linuxHost) Stat(fd FD, name string) (st unix.Statx_t, err error) {
-	flags := unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
-	if name == "" {
-		flags |= unix.AT_EMPTY_PATH
-	}
-	err = unix.Statx(int(fd), name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+	err = statx(fd, name, &st)
+	return st, err
+}
+
+func (h *linuxHost) StatBeneath(dir FD, path string) (st unix.Statx_t, err error) {
+	err = statBeneath(dir, path, &st)
 	return st, err
 }
 

@@ -50,6 +50,36 @@ func TestMountOptions(t *testing.T) {
 	}
 }
 
+// TestMountFaults: whichever call fails, a mount that fails leaves nothing open, and can be made afterwards.
+func TestMountFaults(t *testing.T) {
+	testenv.CheckLeaks(t)
+	dir := hostDir(t)
+	h := newHook()
+	calls, failAt := 0, 0
+	fault := func() error {
+		if calls++; calls == failAt {
+			return unix.EIO
+		}
+		return nil
+	}
+	h.openFD = fault
+	h.stat = func(hostfs.FD, string, *unix.Statx_t) error { return fault() }
+	typ := hostfs.NewType(hostfs.Config{Host: h})
+	for failAt = 1; ; failAt++ {
+		calls = 0
+		fs, err := typ.Mount(t.Context(), vfs.MountRequest{Data: "dir=" + dir})
+		if err == nil {
+			require.Less(t, calls, failAt)
+			require.NoError(t, fs.Close(t.Context(), vfs.AbortClose))
+			require.Zero(t, h.opened.Load())
+			break
+		}
+		require.ErrorIs(t, err, unix.EIO, "call %d", failAt)
+		require.Zero(t, h.opened.Load(), "call %d", failAt)
+	}
+	require.Equal(t, 3, failAt, "opening the directory and looking at it can fail")
+}
+
 // TestBlockedHost: a call that the host does not answer stops its caller and nobody else.
 func TestBlockedHost(t *testing.T) {
 	testenv.CheckLeaks(t)
@@ -148,6 +178,26 @@ func TestMountedTwice(t *testing.T) {
 	require.NoError(t, w.UnlinkAt(w.ctx, cwd, "/host/g"))
 	_, err = w.lstat("/again/g")
 	require.ErrorIs(t, err, unix.ENOENT)
+}
+
+// TestMountFlags: mounts have nosuid and nodev, asked for or not, and say so.
+func TestMountFlags(t *testing.T) {
+	w := newWorld(t, nil)
+	require.NoError(t, w.MkdirAt(w.ctx, cwd, "/again", 0o755))
+	require.NoError(t, w.View.Mount(w.ctx, "", "/again", "hostfs", unix.MS_NOEXEC|unix.MS_NOSUID, "dir="+w.dir))
+	opts := map[string]string{}
+	for _, m := range w.Mounts() {
+		opts[m.Target] = m.MountOpts
+	}
+	require.Equal(t, map[string]string{
+		"/": "rw,relatime", "/host": "rw,nosuid,nodev,relatime", "/again": "rw,nosuid,nodev,noexec,relatime",
+	}, opts)
+	p, err := w.Walk(w.ctx, cwd, "/host", 0)
+	require.NoError(t, err)
+	defer p.Put()
+	st, err := vfs.Statfs(w.ctx, p)
+	require.NoError(t, err)
+	require.EqualValues(t, unix.ST_NOSUID|unix.ST_NODEV, st.Flags&(unix.ST_NOSUID|unix.ST_NODEV|unix.ST_NOEXEC))
 }
 
 // TestReadOnly: a read-only mount changes nothing on the host.

@@ -41,6 +41,9 @@ func NewType(cfg Config) *Type {
 // Name implements vfs.FileSystemType.
 func (t *Type) Name() string { return "hostfs" }
 
+// Flags implements vfs.FileSystemType: what the host says of set-id bits and devices means nothing inside.
+func (t *Type) Flags() uintptr { return unix.MS_NOSUID | unix.MS_NODEV }
+
 var mountSpec = mountopt.Spec{mountopt.String("dir").Required()}
 
 // Mount implements vfs.FileSystemType. Option: dir=<directory on the host>, mandatory; links on the

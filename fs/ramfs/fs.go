@@ -26,6 +26,9 @@ type Type struct{}
 // Name returns "ramfs".
 func (Type) Name() string { return "ramfs" }
 
+// Flags returns 0.
+func (Type) Flags() uintptr { return 0 }
+
 // Mount makes an empty file system.
 //
 // Errors: EINVAL for any option.

@@ -41,6 +41,7 @@ type FS struct {
 	nextIno  uint64 // next number to give out
 	inoLimit uint64 // numbers below are reserved in the NEXTINO item
 
+	made    *undoStore  // of an image that was made by this mount; else nil
 	failed  atomic.Bool // a change broke off half-way; nothing may be committed any more
 	onClose func()      // tells the owner that the volume is released
 	closed  sync.Once   // onClose has run
@@ -89,8 +90,16 @@ func (fs *FS) Sync(ctx context.Context) error {
 }
 
 // Close writes everything back and releases the image. If that fails the image
-// stays open, unless mode is ForceClose: then what could not be written is lost.
+// stays open, unless mode is ForceClose: then what could not be written is lost. With
+// AbortClose nothing is written, and an image that was made to be mounted is removed again.
 func (fs *FS) Close(ctx context.Context, mode vfs.CloseMode) error {
+	if mode == vfs.AbortClose {
+		fs.Abandon()
+		if fs.made != nil {
+			fs.made.undo()
+		}
+		return nil
+	}
 	if mode == vfs.ForceClose {
 		ctx = context.WithoutCancel(ctx) // what follows a failure cannot be taken back
 	} else if err := fs.Sync(ctx); err != nil {

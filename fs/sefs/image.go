@@ -115,7 +115,7 @@ func makeImage(ctx context.Context, cfg *imageConfig) (*FS, error) {
 		}
 		return nil, err
 	}
-	undo.keep()
+	fs.made = undo
 	return fs, nil
 }
 

@@ -60,6 +60,9 @@ func NewType(cfg Config) *Type {
 // Name implements vfs.FileSystemType.
 func (t *Type) Name() string { return "sefs" }
 
+// Flags implements vfs.FileSystemType.
+func (t *Type) Flags() uintptr { return 0 }
+
 var mountSpec = mountopt.Spec{
 	mountopt.String("dir").Required(),
 	mountopt.Secret("key"),

@@ -16,12 +16,20 @@ type undoStore struct {
 	kept  bool     // the image stays: no more notes
 }
 
+// maxNotes is how many names an image gets at most before its first mount has succeeded or failed: it has few
+// files by then. With more, it is in use.
+const maxNotes = 64
+
 func newUndoStore(st store.Store) *undoStore { return &undoStore{Store: st} }
 
 func (s *undoStore) note(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.kept && !slices.Contains(s.names, name) {
+	switch {
+	case s.kept || slices.Contains(s.names, name):
+	case len(s.names) == maxNotes:
+		s.kept, s.names = true, nil
+	default:
 		s.names = append(s.names, name)
 	}
 }
@@ -60,13 +68,6 @@ func (s *undoStore) Lock(access store.Access) (store.File, error) {
 		s.note(store.LockName)
 	}
 	return f, err
-}
-
-// keep ends the notes: the image stays.
-func (s *undoStore) keep() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kept, s.names = true, nil
 }
 
 // undo removes what was made, newest first. A name that is gone already is no

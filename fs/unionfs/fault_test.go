@@ -121,7 +121,8 @@ func TestCloseFails(t *testing.T) {
 // ready is a type whose one file system is there already.
 type ready struct{ fs vfs.FileSystem }
 
-func (ready) Name() string { return "ready" }
+func (ready) Name() string   { return "ready" }
+func (ready) Flags() uintptr { return 0 }
 func (r ready) Mount(context.Context, vfs.MountRequest) (vfs.FileSystem, error) {
 	return r.fs, nil
 }

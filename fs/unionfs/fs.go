@@ -82,7 +82,7 @@ func New(ctx context.Context, cfg StackConfig) (*FS, error) {
 	}
 	fs.openLayers(cfg)
 	if err := fs.start(ctx, cfg); err != nil {
-		_ = fs.Close(ctx, vfs.ForceClose)
+		_ = fs.Close(context.WithoutCancel(ctx), vfs.AbortClose)
 		return nil, err
 	}
 	return fs, nil

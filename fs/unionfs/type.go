@@ -37,6 +37,9 @@ func NewType(cfg Config) *Type { return &Type{cfg} }
 // Name implements vfs.FileSystemType.
 func (t *Type) Name() string { return "unionfs" }
 
+// Flags implements vfs.FileSystemType.
+func (t *Type) Flags() uintptr { return 0 }
+
 // Names of the options.
 const (
 	optLower = "lowerdir"

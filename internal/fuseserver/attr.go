@@ -113,6 +113,12 @@ func (fs *fileSystem) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 			return fs.status("setattr", err)
 		}
 	}
+	// A chown(2) that changes neither id asks for nothing.
+	if in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == 0 {
+		if err := fs.chownNothing(ctx, n.path, in.Caller.Uid); err != nil {
+			return fs.status("setattr", err)
+		}
+	}
 	req := setAttrRequest(in)
 	if req.Mask != 0 {
 		if err := vfs.Setattr(ctx, fs.cred, n.path, req); err != nil {
@@ -143,6 +149,26 @@ func setAttrRequest(in *fuse.SetAttrIn) (req vfs.SetAttrRequest) {
 	req.AtimeNow = in.Valid&fuse.FATTR_ATIME_NOW != 0
 	req.MtimeNow = in.Valid&fuse.FATTR_MTIME_NOW != 0
 	return req
+}
+
+// chownNothing is a chown(2) by uid that changes neither id, but ctime and, as the
+// owner's or root's, the set-id bits; with HANDLE_KILLPRIV_V2 the kernel leaves that
+// to us. It also asks so for others just before a write, which then says by itself that
+// the bits have to go (fs/inode.c: file_remove_privs). So another's chown(2) of such
+// a file does nothing, but is not the EPERM that it should be.
+func (fs *fileSystem) chownNothing(ctx context.Context, p vfs.Path, uid uint32) error {
+	a, err := vfs.Getattr(ctx, p, unix.STATX_TYPE|unix.STATX_MODE|unix.STATX_UID)
+	if err != nil {
+		return err
+	}
+	const groupExec = unix.S_ISGID | unix.S_IXGRP
+	switch {
+	case a.Mode&unix.S_IFMT == unix.S_IFDIR || a.Mode&unix.S_ISUID == 0 && a.Mode&groupExec != groupExec:
+		return vfs.Setattr(ctx, fs.cred, p, vfs.SetAttrRequest{})
+	case uid != 0 && uid != a.UID:
+		return nil
+	}
+	return fs.killPriv(ctx, p)
 }
 
 // killPriv drops the set-id bits before a write or truncation by someone without

@@ -89,6 +89,7 @@ func Run(t *testing.T, d Driver) {
 		{"Sticky", testSticky},
 		{"SetID", testSetID},
 		{"Xattr", testXattr},
+		{"Lock", testLock},
 		{"Tmpfile", testTmpfile},
 		{"Whiteout", testWhiteout},
 		{"Limits", testLimits},
@@ -108,7 +109,8 @@ type fstype struct {
 	d Driver
 }
 
-func (fstype) Name() string { return "driver" }
+func (fstype) Name() string   { return "driver" }
+func (fstype) Flags() uintptr { return 0 }
 
 func (t fstype) Mount(context.Context, vfs.MountRequest) (vfs.FileSystem, error) {
 	return t.d.New(t.t), nil
