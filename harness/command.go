@@ -13,9 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cloister/harness/internal/fuserun"
 	"cloister/harness/internal/kernel"
 	"cloister/harness/internal/libosrun"
 	"cloister/harness/internal/replay"
+	"cloister/internal/fuseserver"
 )
 
 // Exit statuses, a contract.
@@ -83,7 +85,7 @@ Exit status: 0 all passed, 1 some failed, 2 a script that cannot be read or run.
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.on, "on", "libos", "where to run: libos, or linux (the real kernel; needs root)")
+	f.StringVar(&o.on, "on", "libos", "where to run: libos, linux (the real kernel), or fuse (the kernel over our FUSE server); the last two need root")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print every call with its answer; the output is a script itself")
 	f.StringVar(&o.match, "run", "", "run only scripts whose path matches this `regexp`")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "give up a script after this time")
@@ -112,8 +114,17 @@ func (o *options) system() (replay.System, map[string]bool, error) {
 		}
 		conds["linux"] = true
 		return &kernel.System{}, conds, nil
+	case "fuse":
+		if os.Geteuid() != 0 {
+			return nil, nil, errors.New("--on=fuse needs root")
+		}
+		if err := fuseserver.Check(); err != nil {
+			return nil, nil, fmt.Errorf("--on=fuse: %w", err)
+		}
+		conds["fuse"] = true
+		return &fuserun.System{}, conds, nil
 	}
-	return nil, nil, fmt.Errorf("--on=%s: libos or linux expected", o.on)
+	return nil, nil, fmt.Errorf("--on=%s: libos, linux or fuse expected", o.on)
 }
 
 // variables reads --set.

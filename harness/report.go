@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"cloister/harness/internal/replay"
 )
 
 // A reporter tells people or programs what became of the scripts.
@@ -53,15 +55,16 @@ func (b both) end() error       { return errors.Join(b[0].end(), b[1].end()) }
 type textReport struct {
 	w                               io.Writer
 	passed, failed, skipped, broken int
-	calls, callsSkipped, notOffered int
+	sum                             replay.Outcome
 }
 
 func (t *textReport) begin(int) {}
 
 func (t *textReport) script(v verdict) {
-	t.calls += v.Calls
-	t.callsSkipped += v.Skipped
-	t.notOffered += v.Unsupported
+	t.sum.Calls += v.Calls
+	t.sum.Skipped += v.Skipped
+	t.sum.Unsupported += v.Unsupported
+	t.sum.Marked += v.Marked
 	switch {
 	case v.err != nil:
 		t.broken++
@@ -74,7 +77,7 @@ func (t *textReport) script(v verdict) {
 		fmt.Fprintf(t.w, "skip  %s: %s\n", v.path, v.SkipReason)
 	default:
 		t.passed++
-		fmt.Fprintf(t.w, "ok    %s (%s)\n", v.path, tally(v.Calls, v.Skipped, v.Unsupported))
+		fmt.Fprintf(t.w, "ok    %s (%s)\n", v.path, tally(v.Outcome))
 	}
 	if v.host != "" {
 		fmt.Fprintf(t.w, "  kept: %s\n", v.host)
@@ -83,10 +86,14 @@ func (t *textReport) script(v verdict) {
 
 func indent(s string) string { return strings.ReplaceAll(s, "\n", "\n  ") }
 
-func tally(calls, skipped, notOffered int) string {
-	s := fmt.Sprintf("%d calls, %d skipped", calls, skipped)
-	if notOffered > 0 {
-		s += fmt.Sprintf(", %d not offered", notOffered)
+// tally counts calls and lines.
+func tally(o replay.Outcome) string {
+	s := fmt.Sprintf("%d calls, %d skipped", o.Calls, o.Skipped)
+	if o.Marked > 0 {
+		s += fmt.Sprintf(", %d marked for other systems", o.Marked)
+	}
+	if o.Unsupported > 0 {
+		s += fmt.Sprintf(", %d not offered", o.Unsupported)
 	}
 	return s
 }
@@ -115,7 +122,7 @@ func (c *commented) Write(p []byte) (int, error) {
 
 func (t *textReport) end() error {
 	_, err := fmt.Fprintf(t.w, "%d passed, %d failed, %d skipped, %d broken (%s)\n",
-		t.passed, t.failed, t.skipped, t.broken, tally(t.calls, t.callsSkipped, t.notOffered))
+		t.passed, t.failed, t.skipped, t.broken, tally(t.sum))
 	return err
 }
 
@@ -132,6 +139,7 @@ type jsonVerdict struct {
 	Calls       int    `json:"calls"`
 	Skipped     int    `json:"skipped"`
 	Unsupported int    `json:"unsupported"`
+	Marked      int    `json:"marked"` // lines for other systems
 	Millis      int64  `json:"ms"`
 	Line        int    `json:"line,omitempty"`
 	Call        string `json:"call,omitempty"`
@@ -145,7 +153,7 @@ func (j *jsonReport) begin(int) {}
 
 func (j *jsonReport) script(v verdict) {
 	o := jsonVerdict{
-		Script: v.path, Result: "pass", Calls: v.Calls, Skipped: v.Skipped, Unsupported: v.Unsupported,
+		Script: v.path, Result: "pass", Calls: v.Calls, Skipped: v.Skipped, Unsupported: v.Unsupported, Marked: v.Marked,
 		Millis: v.took.Milliseconds(), Reason: v.SkipReason, Host: v.host,
 	}
 	switch {

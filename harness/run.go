@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"cloister/harness/internal/replay"
@@ -119,11 +120,12 @@ func (o *options) runScript(ctx context.Context, path string, stdout io.Writer) 
 	return v
 }
 
-// limited runs f for at most d. A system call that hangs cannot be called
-// back: its goroutine is left behind.
+// limited runs f for at most d. A system call that hangs can only be called
+// back from a System that can Abort: else its goroutine is left behind.
 func limited(ctx context.Context, d time.Duration, cfg replay.Config, f *script.File) (replay.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	cfg.At = new(atomic.Pointer[script.Line])
 	type result struct {
 		out replay.Outcome
 		err error
@@ -137,7 +139,7 @@ func limited(ctx context.Context, d time.Duration, cfg replay.Config, f *script.
 	case r := <-ended:
 		if errors.Is(r.err, context.DeadlineExceeded) {
 			r.err = nil
-			r.out.Failure = timedOut(f, d)
+			r.out.Failure = timedOut(f, cfg.At.Load(), d)
 		}
 		return r.out, r.err
 	case <-ctx.Done():
@@ -145,18 +147,28 @@ func limited(ctx context.Context, d time.Duration, cfg replay.Config, f *script.
 		select {
 		case r := <-ended:
 			if errors.Is(r.err, context.DeadlineExceeded) || r.err == nil && r.out.Failure == nil {
-				return replay.Outcome{Failure: timedOut(f, d)}, nil
+				return replay.Outcome{Failure: timedOut(f, cfg.At.Load(), d)}, nil
 			}
 			return r.out, r.err
 		case <-time.After(100 * time.Millisecond):
-			return replay.Outcome{Failure: timedOut(f, d)}, nil
+			if a, ok := cfg.System.(interface{ Abort() }); ok {
+				a.Abort() // which ends the call that hangs
+			}
+			return replay.Outcome{Failure: timedOut(f, cfg.At.Load(), d)}, nil
 		}
 	}
 }
 
-func timedOut(f *script.File, d time.Duration) *replay.Failure {
-	return &replay.Failure{
+// timedOut is the failure of a script that was at line l when its time was over.
+func timedOut(f *script.File, l *script.Line, d time.Duration) *replay.Failure {
+	fail := &replay.Failure{
 		Pos: script.Pos{File: f.Name, Line: 1, Col: 1}, Call: "the whole script",
 		Wanted: "an end within " + d.String(), Got: "still running",
 	}
+	if l != nil {
+		plain := *l
+		plain.Conds = nil
+		fail.Pos, fail.Call = l.Pos, plain.String()
+	}
+	return fail
 }

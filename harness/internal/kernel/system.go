@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -14,13 +14,37 @@ import (
 // Numbers of descriptors that every process keeps and no script sees.
 const (
 	hostRootFD = 900 // the root of the machine
-	rootFD     = 901 // the root of the processes
+	rootFD     = 901 // the root and
 	cwdFD      = 902 // the working directory, while a child is made
 )
 
 // System is the kernel of this machine.
 type System struct {
-	dir string // where the root is mounted
+	// Mounter makes the mounts, the root among them; nil: overlayfs stands for
+	// unionfs, a bind mount for hostfs and sefs, tmpfs for ramfs.
+	Mounter Mounter
+
+	mu  sync.Mutex
+	dir string // where the root is mounted; "": nowhere
+}
+
+// A Mounter makes mounts in another process.
+type Mounter interface {
+	// Mount makes what mount(2) asks for, but nowhere yet.
+	Mount(source string, target Target, fstype string, flags uintptr, data string) (Detached, error)
+}
+
+// Target is what a Mounter gets to know about the target of mount(2).
+type Target struct {
+	Root bool // it is the root of the process
+	Dir  bool // it is a directory
+}
+
+// Detached is a mount that is nowhere yet: descriptor FD of process PID.
+type Detached struct {
+	PID, FD int
+	// Release closes the descriptor there.
+	Release func() error
 }
 
 // Start makes a new mount namespace with an empty root and its first process.
@@ -34,22 +58,26 @@ func (s *System) Start(context.Context, replay.Identity) (replay.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.do(func() error { return enterNewRoot(dir) }); err != nil {
+	err = s.mount(t, "none", Target{Dir: true}, "ramfs", 0, "", func(mnt int) error { return enterNewRoot(mnt, dir) })
+	if err != nil {
 		t.stop()
 		os.Remove(dir)
 		return nil, fmt.Errorf("make a root in %s: %w", dir, err)
 	}
+	s.mu.Lock()
 	s.dir = dir
-	return &task{thread: t}, nil
+	s.mu.Unlock()
+	return &task{thread: t, system: s}, nil
 }
 
-func enterNewRoot(dir string) error {
+// enterNewRoot makes mnt the root of the calling thread, in a mount namespace of
+// its own.
+func enterNewRoot(mnt int, dir string) error {
 	steps := []func() error{
 		func() error { return unix.Unshare(unix.CLONE_NEWNS) },
 		func() error { return unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
-		func() error { return unix.Mount("none", dir, "tmpfs", 0, "mode=0755") },
+		func() error { return place(mnt, dir, 0) },
 		func() error { return openAs("/", hostRootFD) },
-		func() error { return openAs(dir, rootFD) },
 		func() error { return unix.Chroot(dir) },
 		func() error { return unix.Chdir("/") },
 	}
@@ -73,96 +101,22 @@ func openAs(path string, num int) error {
 }
 
 // Stop removes the mount point; the namespace has gone with its last process.
-func (s *System) Stop(context.Context) error { return os.Remove(s.dir) }
+func (s *System) Stop(context.Context) error { return s.remove() }
 
 // Kill is Stop: a kernel keeps what was written.
-func (s *System) Kill() { os.Remove(s.dir) }
+func (s *System) Kill() { _ = s.remove() }
 
-// mountAs makes the mounts of the LibOS from the kernel's.
-func mountAs(source, target, fstype string, flags uintptr, options map[string]string) error {
-	mnt, err := detached(source, fstype, options)
-	if err != nil {
-		return err
+// Abort removes the mount point while calls are in progress. It may be called
+// from any goroutine.
+func (s *System) Abort() { _ = s.remove() }
+
+func (s *System) remove() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dir == "" {
+		return nil
 	}
-	defer unix.Close(mnt)
-	attr := unix.MountAttr{}
-	for _, f := range [...]struct{ ms, attr uint64 }{
-		{unix.MS_RDONLY, unix.MOUNT_ATTR_RDONLY}, {unix.MS_NOSUID, unix.MOUNT_ATTR_NOSUID}, {unix.MS_NODEV, unix.MOUNT_ATTR_NODEV},
-		{unix.MS_NOEXEC, unix.MOUNT_ATTR_NOEXEC}, {unix.MS_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW}, {unix.MS_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
-	} {
-		if uint64(flags)&f.ms != 0 {
-			attr.Attr_set |= f.attr
-		}
-	}
-	if flags&unix.MS_NOATIME != 0 {
-		attr.Attr_set |= unix.MOUNT_ATTR_NOATIME
-		attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
-	}
-	if err := unix.MountSetattr(mnt, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return err
-	}
-	err = unix.MoveMount(mnt, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
-	if err == unix.EINVAL {
-		var st unix.Stat_t
-		if unix.Stat(target, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			return unix.ENOTDIR // what mount(2) says
-		}
-	}
+	err := os.Remove(s.dir)
+	s.dir = ""
 	return err
-}
-
-// detached makes a mount that is nowhere yet. Directories of the host are
-// named relative to the root of the machine.
-func detached(source, fstype string, options map[string]string) (int, error) {
-	switch fstype {
-	case "ramfs":
-		return newMount("tmpfs", source, map[string]string{"mode": "0755"})
-	case "hostfs", "sefs":
-		return unix.OpenTree(hostRootFD, filepath.Clean("./"+options["dir"]), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	case "unionfs":
-		return unionMount(source, options)
-	}
-	return -1, unix.ENODEV
-}
-
-// unionMount makes an overlay; the work directory lies beside the upper one.
-func unionMount(source string, options map[string]string) (fd int, err error) {
-	back, err := unix.Open(".", unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(back)
-	if err := unix.Fchdir(hostRootFD); err != nil {
-		return -1, err
-	}
-	defer unix.Fchdir(back)
-	upper := filepath.Clean("./" + options["upperdir"])
-	work := upper + ".work"
-	if err := unix.Mkdir(work, 0o700); err != nil && err != unix.EEXIST {
-		return -1, err
-	}
-	return newMount("overlay", source, map[string]string{
-		"lowerdir": filepath.Clean("./" + options["lowerdir"]), "upperdir": upper, "workdir": work,
-		"index": "on", "redirect_dir": "off", "metacopy": "off",
-	})
-}
-
-func newMount(fstype, source string, options map[string]string) (int, error) {
-	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(fs)
-	if err := unix.FsconfigSetString(fs, "source", source); err != nil {
-		return -1, err
-	}
-	for key, value := range options {
-		if err := unix.FsconfigSetString(fs, key, value); err != nil {
-			return -1, err
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return -1, err
-	}
-	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
 }

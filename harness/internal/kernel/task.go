@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -11,7 +10,10 @@ import (
 )
 
 // task is one process.
-type task struct{ *thread }
+type task struct {
+	*thread
+	system *System
+}
 
 // state is what a child inherits.
 type state struct {
@@ -38,12 +40,18 @@ func (t *task) Fork() (replay.Task, error) {
 		child.stop()
 		return nil, fmt.Errorf("fork: %w", err)
 	}
-	return &task{child}, t.do(func() error { return unix.Close(cwdFD) })
+	return &task{thread: child, system: t.system}, t.do(func() error {
+		unix.Close(rootFD)
+		return unix.Close(cwdFD)
+	})
 }
 
 // collect runs on the parent.
 func (s *state) collect(own map[int]bool) error {
 	if err := openAs(".", cwdFD); err != nil {
+		return err
+	}
+	if err := openAs("/", rootFD); err != nil {
 		return err
 	}
 	s.fds = map[int]int{}
@@ -93,6 +101,7 @@ func (s *state) assume() error {
 		func() error { return unix.Chroot(".") },
 		func() error { return unix.Fchdir(cwdFD) },
 		func() error { return unix.Close(cwdFD) },
+		func() error { return unix.Close(rootFD) },
 	} {
 		if err := step(); err != nil {
 			return err
@@ -123,16 +132,6 @@ func (t *task) Exec() {
 // Exit ends the process.
 func (t *task) Exit() { t.stop() }
 
-// Mount makes what stands for the LibOS's file system types.
-func (t *task) Mount(source, target, fstype string, flags uintptr, data string) error {
-	options := map[string]string{}
-	for o := range strings.SplitSeq(data, ",") {
-		key, value, _ := strings.Cut(o, "=")
-		options[key] = value
-	}
-	return t.do(func() error { return mountAs(source, target, fstype, flags, options) })
-}
-
 // raw makes a system call on numbers that x/sys would make on all threads or
 // not at all.
 func raw(nr uintptr, a ...int) error {
@@ -157,7 +156,7 @@ func rawPath(nr uintptr, dirfd int, path string, a ...int) error {
 	for i, n := range a {
 		w[i] = uintptr(n)
 	}
-	_, _, e := unix.RawSyscall6(nr, uintptr(dirfd), uintptr(unsafe.Pointer(p)), w[0], w[1], w[2], 0)
+	_, _, e := unix.Syscall6(nr, uintptr(dirfd), uintptr(unsafe.Pointer(p)), w[0], w[1], w[2], 0)
 	if e != 0 {
 		return e
 	}
@@ -185,7 +184,7 @@ func rawTimes(dirfd int, path *string, ts *[2]unix.Timespec, flags int) error {
 			return err
 		}
 	}
-	_, _, e := unix.RawSyscall6(unix.SYS_UTIMENSAT, uintptr(dirfd), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(ts)), uintptr(flags), 0, 0)
+	_, _, e := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(dirfd), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(ts)), uintptr(flags), 0, 0)
 	if e != 0 {
 		return e
 	}

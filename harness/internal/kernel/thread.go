@@ -1,8 +1,8 @@
 // Package kernel runs scripts on the real kernel, so that Linux itself judges
 // their expectations. Each process of a script is a thread of its own, with
 // its own descriptors, working directory and credentials, in a private mount
-// namespace whose root is an empty tmpfs. overlayfs stands for unionfs, a bind
-// mount for hostfs and sefs, tmpfs for ramfs. It needs root.
+// namespace whose root is empty. The mounts are the kernel's own, or those of a
+// Mounter. It needs root.
 package kernel
 
 import (
@@ -27,11 +27,8 @@ type thread struct {
 func startThread() (*thread, error) {
 	t := &thread{work: make(chan func()), done: make(chan struct{})}
 	ready := make(chan error)
-	go func() {
+	go onNewThread(func() {
 		defer close(t.done)
-		// Never unlocked: the thread ends with the goroutine, and with it all
-		// that it has changed about itself.
-		runtime.LockOSThread()
 		t.tid = unix.Gettid()
 		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES)
 		t.own = map[int]bool{}
@@ -45,11 +42,30 @@ func startThread() (*thread, error) {
 		for f := range t.work {
 			f()
 		}
-	}()
+	})
 	if err := <-ready; err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// onNewThread calls f on a thread that ends with it, and with the thread goes
+// all that f has changed about it.
+func onNewThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f() // never unlocked
+		return
+	}
+	// The first thread of the program does not end before the program does. Held
+	// here, it is not the one that the next goroutine gets.
+	defer runtime.UnlockOSThread()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		onNewThread(f)
+	}()
+	<-ended
 }
 
 // do runs f on the thread.

@@ -19,6 +19,16 @@ type System struct {
 
 // Start boots a library OS with the platform that id describes.
 func (s *System) Start(ctx context.Context, id replay.Identity) (replay.Task, error) {
+	lo, err := Boot(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s.os = lo
+	return task{s.os.NewTask()}, nil
+}
+
+// Boot starts a library OS in a simulated enclave with the identity id.
+func Boot(ctx context.Context, id replay.Identity) (*libos.LibOS, error) {
 	platform, err := sim.New(sim.Config{
 		MachineSecret:   secret(id.Machine),
 		Signer:          [32]byte(secret(id.Signer)),
@@ -28,11 +38,7 @@ func (s *System) Start(ctx context.Context, id replay.Identity) (replay.Task, er
 	if err != nil {
 		return nil, err
 	}
-	s.os, err = libos.Start(ctx, libos.Config{Platform: platform})
-	if err != nil {
-		return nil, err
-	}
-	return task{s.os.NewTask()}, nil
+	return libos.Start(ctx, libos.Config{Platform: platform})
 }
 
 // secret returns 32 bytes that differ for different names. Nothing is secret

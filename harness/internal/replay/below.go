@@ -55,6 +55,10 @@ func (r *runner) pathBelow(p *process, dir, name script.Value) bool {
 	if s, ok := name.(script.String); ok {
 		text, _ = r.vars.expand(s)
 	}
+	if fd, ok := procFD(text); ok {
+		d, open := p.fds.byScript[fd]
+		return open && !d.foreign
+	}
 	if strings.HasPrefix(text, "/") {
 		text = path.Clean(text)
 		return text == r.cfg.Below || strings.HasPrefix(text, strings.TrimSuffix(r.cfg.Below, "/")+"/")

@@ -25,6 +25,7 @@ type call struct {
 
 	problem string // the line cannot be run
 	foreign bool   // it acts on a pipe, socket or standard stream
+	missing bool   // the system does not offer it in this form
 	wanted  string // the out-parameter that differs: what the script gives
 	got     string
 }
@@ -33,8 +34,8 @@ type call struct {
 type argument struct {
 	v   script.Value
 	num int64  // fd, int
-	str string // path
-	bad bool   // path: NULL or an address that cannot be read
+	str string // path, text
+	bad bool   // path, text: NULL or an address that cannot be read
 }
 
 // maxBuffer bounds the bytes of one buffer of a script.
@@ -45,7 +46,8 @@ const maxBuffer = 16 << 20
 //
 //	fd    a descriptor, or AT_FDCWD
 //	int   a number or flags
-//	path  a string that the kernel copies from the caller
+//	path  a path, which the kernel copies from the caller
+//	text  another string of that kind
 //	raw   anything; the maker looks at it
 func (c *call) decode(kinds string) {
 	words := strings.Fields(kinds)
@@ -71,7 +73,7 @@ func (c *call) decode(kinds string) {
 			c.foreign = c.foreign || d.foreign
 		case "int":
 			a.num = c.number(a.v)
-		case "path":
+		case "path", "text":
 			a.str, a.bad = c.text(a.v)
 		}
 	}

@@ -1,9 +1,6 @@
 package replay
 
 import (
-	"bytes"
-	"encoding/binary"
-
 	"golang.org/x/sys/unix"
 
 	"cloister/harness/internal/script"
@@ -17,6 +14,7 @@ var fileCalls = map[string]entry{
 	"openat": {args: "fd path int int?", fd: true, make: func(c *call) (int64, error) {
 		return count(c.Openat(c.int(0), c.args[1].str, c.int(2), c.u32(3)))
 	}},
+	"openat2": {args: "fd path raw int", fd: true, make: openat2},
 	"creat": {args: "path int", fd: true, make: func(c *call) (int64, error) {
 		return count(c.Creat(c.args[0].str, c.u32(1)))
 	}},
@@ -25,8 +23,9 @@ var fileCalls = map[string]entry{
 		c.proc.fds.forget(int(int32(c.number(c.args[0].v))))
 		return 0, err
 	}},
-	"dup":  {args: "fd", fd: true, make: func(c *call) (int64, error) { return count(c.Dup(c.int(0))) }},
-	"dup2": {args: "fd int", fd: true, make: func(c *call) (int64, error) { return count(c.Dup2(c.int(0), c.newNumber(1))) }},
+	"close_range": {args: "int int int", make: closeRange},
+	"dup":         {args: "fd", fd: true, make: func(c *call) (int64, error) { return count(c.Dup(c.int(0))) }},
+	"dup2":        {args: "fd int", fd: true, make: func(c *call) (int64, error) { return count(c.Dup2(c.int(0), c.newNumber(1))) }},
 	"dup3": {args: "fd int int", fd: true, make: func(c *call) (int64, error) {
 		return count(c.Dup3(c.int(0), c.newNumber(1), c.int(2)))
 	}},
@@ -55,6 +54,12 @@ var fileCalls = map[string]entry{
 	"pwritev": {args: "fd raw int int", make: func(c *call) (int64, error) {
 		return c.writeVector(func(iov [][]byte) (int, error) { return c.Pwritev(c.int(0), iov, c.args[3].num) })
 	}},
+	"preadv2": {args: "fd raw int int int?", make: func(c *call) (int64, error) {
+		return c.readVector(func(iov [][]byte) (int, error) { return c.Preadv2(c.int(0), iov, c.args[3].num, c.int(4)) })
+	}},
+	"pwritev2": {args: "fd raw int int int?", make: func(c *call) (int64, error) {
+		return c.writeVector(func(iov [][]byte) (int, error) { return c.Pwritev2(c.int(0), iov, c.args[3].num, c.int(4)) })
+	}},
 	"lseek": {args: "fd int int", make: func(c *call) (int64, error) {
 		return c.Lseek(c.int(0), c.args[1].num, c.int(2))
 	}},
@@ -67,7 +72,9 @@ var fileCalls = map[string]entry{
 	"syncfs":    {args: "fd", make: func(c *call) (int64, error) { return done(c.Syncfs(c.int(0))) }},
 	"sync":      {args: "", make: func(c *call) (int64, error) { return done(c.Sync()) }},
 
-	"getdents64": {args: "fd raw int", make: getdents},
+	"getdents64": {args: "fd raw int", make: func(c *call) (int64, error) { return c.getdents(c.Getdents64, direntAt) }},
+	"getdents":   {args: "fd raw int", make: func(c *call) (int64, error) { return c.getdents(c.Getdents, oldDirentAt) }},
+	"ioctl":      {args: "fd raw raw?", make: ioctl},
 	"fchdir":     {args: "fd", make: func(c *call) (int64, error) { return done(c.Fchdir(c.int(0))) }},
 }
 
@@ -80,10 +87,11 @@ func (c *call) newNumber(i int) int {
 	if d, open := c.proc.fds.byScript[n]; open && !d.foreign {
 		return d.num
 	}
-	if _, taken := c.proc.fds.holder(n); !taken {
+	if _, taken := c.proc.fds.holder(n); !taken && (n < 0 || n >= firstSpare) {
 		return n
 	}
-	// Another descriptor of the script has this number on the system.
+	// On the system the number may be another descriptor of the script, or one of
+	// this program.
 	for num := firstSpare; ; num++ {
 		if _, taken := c.proc.fds.holder(num); !taken {
 			return num
@@ -91,8 +99,7 @@ func (c *call) newNumber(i int) int {
 	}
 }
 
-// firstSpare is the first of the numbers that dup2 makes where the one the
-// script names is taken: far from those that open returns, and below the usual
+// firstSpare is the first of the numbers that dup2 makes: far from those that open returns, and below the usual
 // RLIMIT_NOFILE of 1024.
 const firstSpare = 512
 
@@ -205,89 +212,4 @@ func (c *call) writeVector(write func([][]byte) (int, error)) (int64, error) {
 		return 0, nil
 	}
 	return count(write(iov))
-}
-
-// getdents makes getdents64. Names are compared as a set, types where given.
-func getdents(c *call) (int64, error) {
-	p, bad := c.buffer(1, c.args[2].num)
-	if c.problem != "" {
-		return 0, nil
-	}
-	n, err := c.Getdents64(c.int(0), p)
-	if err != nil {
-		return 0, err
-	}
-	if bad && n > 0 {
-		return 0, unix.EFAULT
-	}
-	want, ok := c.src.Args[1].(script.Array)
-	if !ok {
-		return int64(n), nil
-	}
-	got, types, broken := dirents(p[:n])
-	names := make([]string, 0, len(got))
-	for _, e := range want.Elems {
-		name, typ := e, script.Value(nil)
-		if s, ok := e.(script.Struct); ok {
-			name, typ = s.Get("d_name"), s.Get("d_type")
-		}
-		s, ok := name.(script.String)
-		if !ok {
-			c.cannot("a name or {d_name=...} expected, not %s", script.Format(e))
-			return 0, nil
-		}
-		text, _ := c.run.vars.expand(s)
-		names = append(names, text)
-		if typ == nil {
-			continue
-		}
-		if t, has := types[text]; has && uint64(t) != uint64(c.number(typ)) && t != unix.DT_UNKNOWN {
-			broken = true
-		}
-	}
-	if broken || !matchNames(names, want.More, append([]string(nil), got...)) {
-		actual := script.Array{}
-		for _, name := range got {
-			actual.Elems = append(actual.Elems, script.Struct{Fields: []script.Field{
-				{Name: "d_type", Value: direntType(types[name])}, {Name: "d_name", Value: script.Text(name)},
-			}})
-		}
-		c.shown[1] = actual
-		c.wanted = "names " + script.Format(want)
-		c.got = "names " + script.Format(actual)
-	}
-	return int64(n), nil
-}
-
-// dirents takes struct linux_dirent64 records apart (getdents64(2)); broken
-// says that they are not well formed.
-func dirents(p []byte) (names []string, types map[string]byte, broken bool) {
-	const nameAt = 19 // d_ino 8, d_off 8, d_reclen 2, d_type 1
-	types = map[string]byte{}
-	for len(p) > 0 {
-		if len(p) < nameAt {
-			return names, types, true
-		}
-		size := int(binary.NativeEndian.Uint16(p[16:]))
-		if size <= nameAt || size > len(p) {
-			return names, types, true
-		}
-		name, _, ended := bytes.Cut(p[nameAt:size], []byte{0})
-		if !ended || len(name) == 0 {
-			return names, types, true
-		}
-		names = append(names, string(name))
-		types[string(name)] = p[18]
-		p = p[size:]
-	}
-	return names, types, false
-}
-
-func direntType(t byte) script.Value {
-	for _, name := range []string{"DT_REG", "DT_DIR", "DT_LNK", "DT_FIFO", "DT_SOCK", "DT_CHR", "DT_BLK", "DT_UNKNOWN"} {
-		if constants[name] == uint64(t) {
-			return script.Const{Name: name}
-		}
-	}
-	return script.Decimal(int64(t))
 }

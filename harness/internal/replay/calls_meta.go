@@ -1,9 +1,10 @@
 package replay
 
 import (
-	"golang.org/x/sys/unix"
+	"strconv"
+	"strings"
 
-	"cloister/harness/internal/script"
+	"golang.org/x/sys/unix"
 )
 
 // metaCalls are the calls that ask for and change attributes.
@@ -33,10 +34,8 @@ var metaCalls = map[string]entry{
 	}},
 	"faccessat":  {args: "fd path int int?", make: faccessat},
 	"faccessat2": {args: "fd path int int", make: faccessat},
-	"chmod": {args: "path int", make: func(c *call) (int64, error) {
-		return done(c.Fchmodat2(unix.AT_FDCWD, c.args[0].str, c.u32(1), 0))
-	}},
-	"fchmod": {args: "fd int", make: func(c *call) (int64, error) { return done(c.Fchmod(c.int(0), c.u32(1))) }},
+	"chmod":      {args: "path int", make: chmodPath},
+	"fchmod":     {args: "fd int", make: func(c *call) (int64, error) { return done(c.Fchmod(c.int(0), c.u32(1))) }},
 	"fchmodat": {args: "fd path int", make: func(c *call) (int64, error) {
 		return done(c.Fchmodat2(c.int(0), c.args[1].str, c.u32(2), 0))
 	}},
@@ -53,7 +52,11 @@ var metaCalls = map[string]entry{
 	"fchownat": {args: "fd path int int int", make: func(c *call) (int64, error) {
 		return done(c.Fchownat(c.int(0), c.args[1].str, c.int(2), c.int(3), c.int(4)))
 	}},
+	"statx":     {args: "fd path int int raw", make: statx},
 	"utimensat": {args: "fd path raw int", make: utimensat},
+	"utime":     {args: "path raw", make: utime},
+	"utimes":    {args: "path raw", make: func(c *call) (int64, error) { return c.timevals(unix.AT_FDCWD, 0) }},
+	"futimesat": {args: "fd path raw", make: func(c *call) (int64, error) { return c.timevals(c.int(0), 1) }},
 	"truncate":  {args: "path int", make: func(c *call) (int64, error) { return done(c.Truncate(c.args[0].str, c.args[1].num)) }},
 	"umask": {args: "int", show: octal, make: func(c *call) (int64, error) {
 		return int64(c.Umask(c.u32(0))), nil
@@ -66,61 +69,30 @@ func faccessat(c *call) (int64, error) {
 	return done(c.Faccessat2(c.int(0), c.args[1].str, c.u32(2), c.int(3)))
 }
 
+// chmodPath makes chmod(2). It knows the path by which the C library changes the mode of an O_PATH
+// descriptor: what it means needs no /proc.
+func chmodPath(c *call) (int64, error) {
+	if fd, ok := procFD(c.args[0].str); ok {
+		d := c.proc.fds.get(fd)
+		c.foreign = d.foreign
+		if c.foreign {
+			return 0, nil
+		}
+		return done(c.Fchmodat2(d.num, "", c.u32(1), unix.AT_EMPTY_PATH))
+	}
+	return done(c.Fchmodat2(unix.AT_FDCWD, c.args[0].str, c.u32(1), 0))
+}
+
+// procFD returns the descriptor that a path of the form /proc/self/fd/7 names.
+func procFD(path string) (fd int, ok bool) {
+	digits, ok := strings.CutPrefix(path, "/proc/self/fd/")
+	if !ok {
+		return 0, false
+	}
+	fd, err := strconv.Atoi(digits)
+	return fd, err == nil && fd >= 0
+}
+
 func fstatat(c *call) (int64, error) {
 	return c.stat(2, func(st *unix.Stat_t) error { return c.Newfstatat(c.int(0), c.args[1].str, st, c.int(3)) })
-}
-
-// utimensat remembers the times it sets: later stats may compare them.
-func utimensat(c *call) (int64, error) {
-	ts := c.times(c.args[2].v)
-	if c.problem != "" {
-		return 0, nil
-	}
-	null := c.args[1].bad
-	dirfd, flags := c.int(0), c.int(3)
-	var err error
-	switch {
-	case null && dirfd != unix.AT_FDCWD && flags != 0: // fs/utimes.c: do_utimes_fd
-		err = unix.EINVAL
-	case null && dirfd != unix.AT_FDCWD:
-		err = c.Futimens(dirfd, ts)
-	default:
-		err = c.Utimensat(dirfd, c.args[1].str, ts, flags)
-	}
-	if err == nil && ts != nil {
-		for _, t := range ts {
-			c.run.timesSet[t] = true
-		}
-	}
-	return 0, err
-}
-
-// times reads NULL, [UTIME_NOW, UTIME_OMIT] or [{tv_sec=1, tv_nsec=2}, ...].
-func (c *call) times(v script.Value) *[2]unix.Timespec {
-	if _, null := v.(script.Null); null {
-		return nil
-	}
-	a, ok := v.(script.Array)
-	if !ok || len(a.Elems) != 2 {
-		c.cannot("two times or NULL expected, not %s", script.Format(v))
-		return nil
-	}
-	var ts [2]unix.Timespec
-	for i, e := range a.Elems {
-		switch x := e.(type) {
-		case script.Const:
-			ts[i].Nsec = c.number(x)
-		case script.Struct:
-			sec, nsec := x.Get("tv_sec"), x.Get("tv_nsec")
-			if sec == nil || nsec == nil {
-				c.cannot("{tv_sec=..., tv_nsec=...} expected, not %s", script.Format(e))
-				return nil
-			}
-			ts[i] = unix.Timespec{Sec: c.number(sec), Nsec: c.number(nsec)}
-		default:
-			c.cannot("a time expected, not %s", script.Format(e))
-			return nil
-		}
-	}
-	return &ts
 }

@@ -12,8 +12,17 @@ var taskCalls = map[string]entry{
 	"fcntl": {args: "fd int raw?", make: fcntl, same: sameFlags},
 	"execve": {args: "raw raw raw", make: func(c *call) (int64, error) {
 		c.Exec()
+		for n, d := range c.proc.fds.byScript {
+			if d.foreign {
+				continue
+			}
+			if _, err := c.Fcntl(d.num, unix.F_GETFD, 0); err != nil {
+				c.proc.fds.forget(n) // close-on-exec
+			}
+		}
 		return 0, nil
 	}},
+	"chroot": {args: "path", make: func(c *call) (int64, error) { return done(c.Chroot(c.args[0].str)) }},
 	"setuid": {args: "int", make: func(c *call) (int64, error) { return done(c.Setuid(c.id(0))) }},
 	"setgid": {args: "int", make: func(c *call) (int64, error) { return done(c.Setgid(c.id(0))) }},
 	"setresuid": {args: "int int int", make: func(c *call) (int64, error) {
@@ -46,16 +55,13 @@ var taskCalls = map[string]entry{
 // id returns a user or group number; strace writes -1 or 4294967295 for none.
 func (c *call) id(i int) int { return int(int32(c.args[i].num)) }
 
-// fcntl makes the commands that take a number. Locks have a structure.
+// fcntl makes the commands that take a number; those on locks have a structure.
 func fcntl(c *call) (int64, error) {
-	cmd, arg := c.int(1), int64(0)
-	switch v := c.args[2].v.(type) {
-	case script.Struct:
-		c.cannot("file locks are not offered here")
-		return 0, nil
-	default:
-		arg = c.number(v)
+	cmd := c.int(1)
+	if isLock(cmd) {
+		return c.lock(cmd)
 	}
+	arg := c.number(c.args[2].v)
 	if c.problem != "" {
 		return 0, nil
 	}

@@ -9,7 +9,8 @@ import (
 // Outcome is what became of a script.
 type Outcome struct {
 	Calls       int // made and compared
-	Skipped     int // calls that have nothing to do with files, lines for other systems
+	Skipped     int // calls that have nothing to do with files
+	Marked      int // lines whose conditions do not hold: they are for other systems
 	Unsupported int // file calls that the system does not offer; only with Config.SkipUnsupported
 	SkipReason  string
 	Failure     *Failure // nil: every answer was as expected

@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -265,4 +266,75 @@ host: rm c
 file
 -- host/empty/ --
 `, nil)
+}
+
+func (t *fakeTask) CloseRange(first, last, _ uint) error {
+	if first < 1000 {
+		t.r.note(fmt.Sprintf("close_range %d %d", first, last))
+	}
+	return nil
+}
+
+func (t *fakeTask) Fcntl(fd, _, _ int) (int, error) {
+	if fd == 2 {
+		return 0, unix.EBADF
+	}
+	return 0, nil
+}
+
+func (t *fakeTask) Fchmodat2(dirfd int, path string, _ uint32, flags int) error {
+	t.r.note(fmt.Sprintf("fchmodat2 %d %q %#x", dirfd, path, flags))
+	return nil
+}
+
+// TestCloseRangeOfScriptNumbers checks that close_range closes what the script
+// has in its range, under whatever numbers the system knows it.
+func TestCloseRangeOfScriptNumbers(t *testing.T) {
+	r, _ := play(t, `openat(AT_FDCWD, "a", O_RDONLY) = 30
+openat(AT_FDCWD, "b", O_RDONLY) = 40
+close_range(35, 4294967295, 0) = 0
+close_range(35, 4294967295, 0) = 0
+`, nil)
+	require.Equal(t, []string{"start", "openat a", "openat b", "close_range 2 2", "exit", "stop"}, r.calls)
+}
+
+// TestExecForgets checks that a number which execve has closed can be anything
+// afterwards, in a trace that does not show all.
+func TestExecForgets(t *testing.T) {
+	r, out := play(t, `chdir("/w") = 0
+openat(AT_FDCWD, "a", O_RDONLY) = 3
+openat(AT_FDCWD, "b", O_RDONLY|O_CLOEXEC) = 4
+execve("/bin/true", ["true"], []) = 0
+close(4) = 0
+close(3) = 0
+`, func(c *replay.Config) { c.Below = "/w" })
+	require.Equal(t, []string{"start", "mkdir /w", "chdir /w", "openat a", "openat b", "exec", "close I", "exit", "stop"}, r.calls)
+	require.Equal(t, 1, out.Skipped)
+}
+
+// TestChmodOfDescriptorPath checks the path by which the C library changes the
+// mode of an O_PATH descriptor.
+func TestChmodOfDescriptorPath(t *testing.T) {
+	r, _ := play(t, `chdir("/w") = 0
+openat(AT_FDCWD, "a", O_PATH) = 7
+chmod("/proc/self/fd/7", 0644) = 0
+chmod("/proc/self/fd/8", 0644) = 0
+`, func(c *replay.Config) { c.Below = "/w" })
+	require.Equal(t, []string{"start", "mkdir /w", "chdir /w", "openat a", `fchmodat2 1 "" 0x1000`, "exit", "stop"}, r.calls)
+}
+
+// TestMapsOfFiles checks which maps are skipped: those through which no file can
+// change.
+func TestMapsOfFiles(t *testing.T) {
+	_, out := play(t, `openat(AT_FDCWD, "a", O_RDWR) = 3
+mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0) = 0x7f00
+mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE, 3, 0) = 0x7f00
+mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3, 0) = 0x7f00
+mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0) = 0x7f00
+msync(0x7f00, 4096, MS_SYNC) = 0
+munmap(0x7f00, 4096) = 0
+mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 3, 0) = 0x7f00
+`, func(c *replay.Config) { c.SkipUnsupported = true })
+	require.Equal(t, 6, out.Skipped)
+	require.Equal(t, 1, out.Unsupported)
 }

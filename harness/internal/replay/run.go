@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +29,8 @@ type Config struct {
 	// Below is a clean absolute path: of a recorded trace only the calls below
 	// it are made, and the directory is there. "": all calls are made.
 	Below string
+	// At, if not nil, always holds the line that is running.
+	At *atomic.Pointer[script.Line]
 }
 
 // Run plays f. The error is a *ScriptError if a line cannot be run; another
@@ -54,6 +57,9 @@ func Run(ctx context.Context, cfg Config, f *script.File) (Outcome, error) {
 	}
 	for _, l := range f.Lines {
 		r.echoComments(l)
+		if cfg.At != nil {
+			cfg.At.Store(l)
+		}
 		goOn, err := r.line(ctx, l)
 		if err != nil || r.out.Failure != nil {
 			r.abandon()
@@ -136,7 +142,7 @@ func (r *runner) line(ctx context.Context, l *script.Line) (goOn bool, err error
 			return false, &ScriptError{l.Pos, "unknown condition [" + c.Name + "]"}
 		}
 		if holds == c.Not {
-			r.out.Skipped++
+			r.out.Marked++
 			return true, nil
 		}
 	}
@@ -194,17 +200,16 @@ func (r *runner) call(l *script.Line, s *script.Call) error {
 		return nil
 	}
 	e := lookup(s.Name)
+	if s.Opaque != "" {
+		e = nil // an ioctl with a structure
+	}
 	if e == nil && r.outside(t.proc, s) {
 		r.noteForeign(t.proc, s)
 		r.out.Skipped++
 		return nil
 	}
 	if e == nil {
-		r.out.Unsupported++
-		if r.cfg.SkipUnsupported {
-			return nil
-		}
-		r.out.Failure = &Failure{Pos: l.Pos, Call: script.FormatCall(s), Wanted: "a call that the system offers", Got: "no call named " + s.Name + " (--skip-unsupported goes on without)"}
+		r.notOffered(l, s, "no call named "+s.Name)
 		return nil
 	}
 	if !r.below(t.proc, s, e) {
@@ -216,6 +221,10 @@ func (r *runner) call(l *script.Line, s *script.Call) error {
 	n, callErr := c.make(e)
 	if c.problem != "" {
 		return cannot("%s: %s", s.Name, c.problem)
+	}
+	if c.missing {
+		r.notOffered(l, s, "no "+s.Name+" of this form")
+		return nil
 	}
 	if c.foreign {
 		if s.Name == "fchdir" {
@@ -241,6 +250,18 @@ func (r *runner) call(l *script.Line, s *script.Call) error {
 	}
 	r.echo(&script.Line{Task: l.Task, Stmt: &shown})
 	return nil
+}
+
+// notOffered counts a call that the system does not have; without
+// Config.SkipUnsupported it is a failure.
+func (r *runner) notOffered(l *script.Line, s *script.Call, why string) {
+	r.out.Unsupported++
+	if !r.cfg.SkipUnsupported {
+		r.out.Failure = &Failure{
+			Pos: l.Pos, Call: script.FormatCall(s),
+			Wanted: "a call that the system offers", Got: why + " (--skip-unsupported goes on without)",
+		}
+	}
 }
 
 // echoComments prints what stands above a line for Config.Verbose: it tells

@@ -15,7 +15,7 @@ type entry struct {
 
 // lookup returns how the call name is made; nil: the system has no such call.
 func lookup(name string) *entry {
-	for _, t := range []map[string]entry{fileCalls, nameCalls, metaCalls, mountCalls, taskCalls} {
+	for _, t := range []map[string]entry{fileCalls, nameCalls, metaCalls, mountCalls, taskCalls, xattrCalls, lockCalls, copyCalls, memoryCalls} {
 		if e, ok := t[name]; ok {
 			return &e
 		}

@@ -195,23 +195,16 @@ func isDupfd(s *script.Call) bool {
 }
 
 // outside reports whether a call that is not in the table has nothing to do
-// with the file system after all: an anonymous mmap, or anything on a pipe.
+// with the file system after all: it acts on a pipe, say.
 func (r *runner) outside(p *process, s *script.Call) bool {
-	at, first := 0, 0
-	switch {
-	case s.Name == "mmap" && len(s.Args) == 6:
-		at = 4
-	case s.Opaque != "":
-		n, err := fmt.Sscan(s.Opaque[:min(len(s.Opaque), strings.IndexByte(s.Opaque+",", ','))], &first)
-		return n == 1 && err == nil && p.fds.get(first).foreign
+	if s.Opaque != "" {
+		var fd int
+		n, err := fmt.Sscan(s.Opaque[:min(len(s.Opaque), strings.IndexByte(s.Opaque+",", ','))], &fd)
+		return n == 1 && err == nil && p.fds.get(fd).foreign
 	}
-	if at >= len(s.Args) {
+	if len(s.Args) == 0 {
 		return false
 	}
-	v, ok := unwrap(s.Args[at]).(script.Int)
-	if !ok {
-		return false
-	}
-	first = int(int32(v.Val))
-	return s.Name == "mmap" && first < 0 || p.fds.get(first).foreign
+	v, ok := unwrap(s.Args[0]).(script.Int)
+	return ok && p.fds.get(int(int32(v.Val))).foreign
 }

@@ -50,9 +50,12 @@ func (c *cursor) call() Stmt {
 		return nil
 	}
 	c.i++
-	if keepsText(call.Name) {
+	if call.Name == "ioctl" {
+		call.Args = c.ioctl()
+	}
+	if keepsText(call.Name) && call.Args == nil {
 		call.Opaque = c.opaque()
-	} else {
+	} else if call.Args == nil {
 		var more bool
 		call.Args, more = c.list(")")
 		if more {
@@ -61,6 +64,41 @@ func (c *cursor) call() Stmt {
 	}
 	call.Result = c.result()
 	return call
+}
+
+// ioctl reads the arguments of ioctl(2), whose structures have forms of their own:
+// what cannot be read gives nil, and is kept as text. Where strace knows several
+// names for one request, "BTRFS_IOC_CLONE or FICLONE", the last one stays.
+func (c *cursor) ioctl() []Value {
+	try := *c
+	fd := try.value()
+	try.expect(",", "behind the descriptor")
+	for {
+		at := try.i
+		try.space()
+		name := try.span(isWord)
+		if name == "" || !strings.HasPrefix(try.rest(), " or ") {
+			try.i = at
+			break
+		}
+		try.i += len(" or ")
+	}
+	request := try.value()
+	args := []Value{fd, request}
+	if try.accept(",") {
+		rest, more := try.list(")")
+		if more {
+			return nil
+		}
+		args = append(args, rest...)
+	} else {
+		try.expect(")", "behind the arguments")
+	}
+	if try.err != nil {
+		return nil
+	}
+	*c = try
+	return args
 }
 
 // opaque skips arguments that nobody looks at, up to the bracket that closes
