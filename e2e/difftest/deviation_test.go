@@ -20,6 +20,13 @@ type deviation struct {
 var deviations = map[callNr][]deviation{
 	callMount: {
 		{reason: "mounting on the root directory is EPERM (docs/mount.md)", applies: isRoot},
+		{
+			reason: "that the target is no directory comes before anything else about it (docs/mount.md)",
+			applies: func(t *thread, o *op) bool {
+				_, e := t.stat(o.path)
+				return e == 0 && t.st.Mode&unix.S_IFMT != unix.S_IFDIR
+			},
+		},
 	},
 	callUmount2: {
 		{reason: "unmounting the root directory is EPERM (docs/mount.md)", applies: isRoot},
@@ -66,11 +73,21 @@ var deviations = map[callNr][]deviation{
 	},
 	callRead:  {{reason: positions, hostfs: true, applies: onDir}, {reason: nothing, applies: readsNothing}},
 	callReadv: {{reason: positions, hostfs: true, applies: onDir}, {reason: nothing, applies: readsNothing}},
+	callGetdents: {
+		{
+			reason: "HostFS reads directories ahead, so the host does not see each access (docs/hostfs.md)", hostfs: true,
+			applies: func(t *thread, o *op) bool { return t.isDir(o.fd) && t.st.Atim.Sec < runSec },
+		},
+	},
 	callPread: {{reason: nothing, applies: readsNothing}},
 	callLseek: {
 		{
 			reason:  positions,
 			applies: func(t *thread, o *op) bool { return (o.off != 0 || o.flags != unix.SEEK_SET) && t.isDir(o.fd) },
+		},
+		{
+			reason: "HostFS does not know the largest offset of the host's file system", hostfs: true,
+			applies: func(t *thread, o *op) bool { return o.off >= 1<<44 || o.off <= -1<<44 },
 		},
 		{
 			reason:  "which parts of a file are holes is each file system's own",

@@ -15,7 +15,6 @@ type kernel struct {
 	root    string // of the current world
 	mounted bool
 	threads []*thread // the last one is the observer, which makes the dumps
-	worlds  int
 }
 
 // numTasks is the number of processes in a world.

@@ -189,7 +189,7 @@ func (r *record) text(i int) string {
 // same reports whether the library OS did op i as Linux did.
 func (r *run) same(i int) bool {
 	l, o := &r.linux.outs[i], &r.ours.outs[i]
-	unsure := r.target.unsure(&r.ops[i])
+	unsure := r.ops[i].unsure()
 	return l.ret == o.ret && l.errno == o.errno && l.changed&^unsure == o.changed&^unsure &&
 		bytes.Equal(r.linux.buf[l.from:l.to], r.ours.buf[o.from:o.to])
 }

@@ -116,7 +116,7 @@ func (t *thread) perform(r *run, i int) {
 			t.kernel.threads[o.task].work <- job{run: r, i: i}
 			return
 		}
-		if t.kernel.target.deviation(t, o) != nil {
+		if t.kernel.target.deviation(t, o) != nil || t.kernel.target.skips(t, o) {
 			r.linux.skip()
 			continue
 		}

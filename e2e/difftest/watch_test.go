@@ -12,7 +12,7 @@ import (
 const maxWatched = 4
 
 // unsure tells which changes of times cannot be compared.
-func (tg *target) unsure(o *op) uint32 {
+func (o *op) unsure() uint32 {
 	switch o.call {
 	case callUnlinkat, callRenameat2, callLinkat:
 		// Linux's tmpfs gives directories whose names change the time of the file,
@@ -20,12 +20,6 @@ func (tg *target) unsure(o *op) uint32 {
 		// already (mm/shmem.c: shmem_unlink).
 		if !o.tick {
 			return times<<(3*2) | times
-		}
-	case callGetdents:
-		// HostFS may have read the directory before. It then sets an old access
-		// time itself, and so ctime (docs/hostfs.md).
-		if tg.hostfs {
-			return ctimeChanged << (3 * 3)
 		}
 	}
 	return 0
