@@ -76,9 +76,11 @@ func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	l := &LibOS{log: cfg.Log}
 	images := sefs.NewType(sefs.Config{
 		Platform:       cfg.Platform,
 		Policy:         cfg.Policy,
+		KeyFile:        l.readKeyFile,
 		Log:            cfg.Log,
 		Now:            cfg.Now,
 		NodeCacheBytes: cfg.NodeCacheBytes,
@@ -87,10 +89,10 @@ func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 	})
 	ns, err := vfs.New(vfs.Config{
 		Types: []vfs.FileSystemType{
-			unionfs.NewType(unionfs.Config{Layers: images, Now: cfg.Now, Log: cfg.Log}),
-			hostfs.NewType(hostfs.Config{Log: cfg.Log, Now: cfg.Now}),
+			unionfs.NewType(unionfs.Config{Layers: images, KeyFile: l.readKeyFile, Now: cfg.Now, Log: cfg.Log}),
+			hostfs.NewType(hostfs.Config{Host: hostOf(cfg.Platform), Log: cfg.Log, Now: cfg.Now}),
 			images,
-			ramfs.Type{},
+			ramfs.Type{Now: cfg.Now},
 		},
 		Root:        ramfs.New(ramfs.Config{Now: cfg.Now}),
 		RootType:    "ramfs",
@@ -102,7 +104,7 @@ func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("libos: start: %w", err)
 	}
-	l := &LibOS{ns: ns, sefs: images, log: cfg.Log}
+	l.ns, l.sefs = ns, images
 	if err := l.mountAll(ctx, cfg.Mounts); err != nil {
 		if cerr := l.ForceClose(ctx); cerr != nil {
 			cfg.Log.Error("libos: undo start-up mounts", "err", cerr)
@@ -110,6 +112,15 @@ func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// hostOf returns what HostFS makes its calls on: in an SGX enclave there is
+// only what EGo passes on to the host.
+func hostOf(p enclave.Platform) hostfs.Host {
+	if p != nil && p.Kind() == enclave.KindSGX {
+		return hostfs.NewRestricted()
+	}
+	return nil // the kernel
 }
 
 // NewTask makes a process of root's without open files, at "/" (init, so to

@@ -91,7 +91,7 @@ func (d *configDecoder) decode() error {
 	seen := false
 	err := d.object(func(name string) error {
 		if name != "mounts" {
-			return fmt.Errorf("unknown name %q", name)
+			return unknownName(name, "mounts")
 		}
 		seen = true
 		return d.array()
@@ -147,7 +147,7 @@ func (d *configDecoder) entry() (Mount, error) {
 		case "data":
 			field = &m.Data
 		default:
-			return fmt.Errorf("unknown name %q", name)
+			return unknownName(name, "source", "target", "type", "flags", "data")
 		}
 		text, err := d.text()
 		if err != nil {
@@ -164,6 +164,14 @@ func (d *configDecoder) entry() (Mount, error) {
 		return m, fmt.Errorf("bad flags %.80q", flags)
 	}
 	return m, m.check()
+}
+
+// unknownName is the error for a name that is none of those that are known.
+func unknownName(name string, known ...string) error {
+	if near := nearest(name, known); near != "" {
+		return fmt.Errorf("unknown name %.80q, did you mean %q?", name, near)
+	}
+	return fmt.Errorf("unknown name %.80q", name)
 }
 
 // check checks the entry by itself.

@@ -15,13 +15,13 @@
 // Parsing is strict where Linux lets the last word win, because two answers to
 // "which layer?" or "which key?" must not depend on who reads them. Unknown and
 // repeated options, empty values, a missing or an unwanted "=" and unknown
-// escapes are EINVAL, and the error names the option. Errors never hold a value.
+// escapes are EINVAL, and the error names the option, and for an unknown one that which
+// was probably meant. Errors never hold a value.
 //
 // A driver declares a Spec, once, and parses with it:
 //
-//	var spec = mountopt.Spec{
+//	var spec = append(mountopt.Spec{
 //		mountopt.List("lowerdir", ':').Required(),
 //		mountopt.String("upperdir").Required(),
-//		mountopt.Secret("key"),
-//	}
+//	}, mountopt.KeyOptions()...)
 package mountopt

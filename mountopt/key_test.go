@@ -63,6 +63,7 @@ func TestKeyNeverShows(t *testing.T) {
 	require.NoError(t, err)
 	v, err := union.Parse("lowerdir=/l,key=" + keyText)
 	require.NoError(t, err)
+	require.Equal(t, keyBytes, v.Key("key").Bytes(), "there is something to show")
 	type options struct {
 		name string
 		key  mountopt.Key
@@ -80,7 +81,9 @@ func TestKeyNeverShows(t *testing.T) {
 			}
 		}
 	}
-	for _, x := range []any{k, &k, o, &o, []mountopt.Key{k}, map[string]any{"k": k}, v, &v, struct{ v mountopt.Values }{v}} {
+	for _, x := range []any{k, &k, o, &o, []mountopt.Key{k}, map[string]any{"k": k}, v, &v, struct{ v mountopt.Values }{v},
+		[1]mountopt.Key{k}, map[mountopt.Key]string{k: "as a key"}, struct{ in *struct{ k mountopt.Key } }{&struct{ k mountopt.Key }{k}},
+		struct{ o []options }{[]options{o}}, any(&v), []any{o, &o, v, k}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%c", "%U", "%t", "%z"} {
 			check(fmt.Sprintf("%s of %T", verb, x), fmt.Sprintf(verb, x))
 		}
@@ -88,6 +91,7 @@ func TestKeyNeverShows(t *testing.T) {
 		slog.New(slog.NewTextHandler(&out, nil)).Info("mounted", "options", x)
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("mounted", "options", x)
 		check(fmt.Sprintf("log of %T", x), out.String())
+		check("error with "+fmt.Sprintf("%T", x), fmt.Errorf("mount: %w (%v)", unix.EINVAL, x).Error())
 		j, err := json.Marshal(x)
 		require.NoError(t, err)
 		check(fmt.Sprintf("JSON of %T", x), string(j))

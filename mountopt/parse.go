@@ -120,14 +120,26 @@ func (val *value) parse(o Option, text string) (reason string) {
 	case kindUint:
 		return val.parseNumber(text, 10, 0, o.max, "must be a decimal number of at most "+strconv.FormatUint(o.max, 10))
 	case kindSize:
+		if strings.HasSuffix(text, "%") {
+			return "cannot be a share of the memory, for how much there is is not known: give a number of bytes"
+		}
 		digits, shift := sizeSuffix(text)
 		return val.parseNumber(digits, 10, shift, o.max, "must be a number of bytes, with k, m, g or t after it if wanted")
+	case kindCount:
+		digits, shift := sizeSuffix(text)
+		return val.parseNumber(digits, 10, shift, o.max, "must be a number of at most "+strconv.FormatUint(o.max, 10)+", with k, m, g or t after it if wanted")
 	case kindSecret:
 		key, err := ParseKey(text)
 		if err != nil {
 			return badKey
 		}
 		val.key = key
+	case kindMAC:
+		mac, err := ParseMAC(text)
+		if err != nil {
+			return badMAC
+		}
+		val.mac = mac
 	}
 	return ""
 }
@@ -216,10 +228,13 @@ func (s Spec) unknown(name string, n int) error {
 	if !showable(name) {
 		return fmt.Errorf("mountopt: item %d does not start with the name of an option: %w", n, unix.EINVAL)
 	}
-	if near := s.nearest(name); near != "" {
+	if near := nearest(name, s.names()); near != "" {
 		return optionError(name, fmt.Sprintf("is unknown, did you mean %q?", near))
 	}
-	return optionError(name, "is unknown")
+	if len(s) == 0 {
+		return optionError(name, "is unknown, there are none")
+	}
+	return optionError(name, "is unknown, there are "+strings.Join(s.names(), ", "))
 }
 
 // showable tells whether name may stand in an error: short, and made as names

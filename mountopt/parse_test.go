@@ -22,13 +22,15 @@ var union = mountopt.Spec{
 	mountopt.Octal("mode"),
 	mountopt.Uint("uid", math.MaxUint32-1),
 	mountopt.Size("size"),
+	mountopt.Count("nr_inodes", 1<<20),
+	mountopt.RootMAC("mac"),
 	mountopt.Word("policy", "product", "unique"),
 	mountopt.Flag("nocreate"),
 }
 
 func TestParse(t *testing.T) {
 	v, err := union.Parse(`,lowerdir=a:b\:c:d\,e,,upperdir=/x:y=z\\,key=` + keyText +
-		`,mode=0755,uid=1000,size=16m,policy=unique,nocreate,`)
+		`,mode=0755,uid=1000,size=16m,nr_inodes=4k,mac=` + strings.ToUpper(macText) + `,policy=unique,nocreate,`)
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b:c", "d,e"}, v.List("lowerdir"))
 	require.Equal(t, `/x:y=z\`, v.Text("upperdir"))
@@ -36,9 +38,11 @@ func TestParse(t *testing.T) {
 	require.EqualValues(t, 0o755, v.Number("mode"))
 	require.EqualValues(t, 1000, v.Number("uid"))
 	require.EqualValues(t, 16<<20, v.Number("size"))
+	require.EqualValues(t, 4096, v.Number("nr_inodes"))
+	require.Equal(t, macText, v.MAC("mac").String())
 	require.Equal(t, "unique", v.Text("policy"))
 	require.True(t, v.Has("nocreate"))
-	require.Equal(t, `lowerdir=a:b\:c:d\,e,upperdir=/x:y=z\\,mode=755,uid=1000,size=16777216,policy=unique,nocreate`, v.String())
+	require.Equal(t, `lowerdir=a:b\:c:d\,e,upperdir=/x:y=z\\,mode=755,uid=1000,size=16777216,nr_inodes=4096,mac=`+macText+`,policy=unique,nocreate`, v.String())
 }
 
 func TestParseAbsent(t *testing.T) {
@@ -57,7 +61,7 @@ func TestParseRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, data, says string }{
 		{"mandatory missing", "upperdir=/u", `option "lowerdir" is mandatory`},
 		{"nothing given", "", `option "lowerdir" is mandatory`},
-		{"unknown", lower + "colour=red", `option "colour" is unknown: `},
+		{"unknown", lower + "colour=red", `option "colour" is unknown, there are lowerdir, upperdir, key, mode, uid, size, nr_inodes, mac, policy, nocreate`},
 		{"swapped letters", lower + "kye=" + keyText, `"kye" is unknown, did you mean "key"?`},
 		{"upper case", lower + "Key=" + keyText, `"Key" is unknown, did you mean "key"?`},
 		{"letter missing", lower + "uperdir=/u", `did you mean "upperdir"?`},
@@ -84,7 +88,7 @@ func TestParseRefuses(t *testing.T) {
 		{"huge number", lower + "uid=99999999999999999999", `"uid" must be`},
 		{"size without digits", lower + "size=k", `"size" must be`},
 		{"size overflow", lower + "size=9007199254740992k", `"size" must be`},
-		{"size percent", lower + "size=50%", `"size" must be`},
+		{"size percent", lower + "size=50%", `"size" cannot be a share of the memory`},
 		{"word", lower + "policy=none", `"policy" must be one of product, unique`},
 		{"key too short", lower + "key=c7-32", `"key" is not a key`},
 		{"key with blank", lower + "key= " + keyText, `"key" is not a key`},
@@ -125,6 +129,22 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
+func TestParseCount(t *testing.T) {
+	spec := mountopt.Spec{mountopt.Count("n", 5000)}
+	for text, want := range map[string]uint64{"0": 0, "7": 7, "4k": 4096, "4K": 4096, "5000": 5000} {
+		v, err := spec.Parse("n=" + text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, v.Number("n"), text)
+	}
+	for _, text := range []string{"5001", "5k", "1m", "k", "-1", "+1", "1.5", "0x10", "5%", " 1", "1 ", "18446744073709551616"} {
+		_, err := spec.Parse("n=" + text)
+		require.ErrorIs(t, err, unix.EINVAL, text)
+		require.ErrorContains(t, err, `"n" must be a number of at most 5000`, text)
+	}
+	_, err := mountopt.Spec{}.Parse("n=1")
+	require.ErrorContains(t, err, `option "n" is unknown, there are none`)
+}
+
 func TestGettersRefuseOtherForms(t *testing.T) {
 	v, err := union.Parse("lowerdir=/l")
 	require.NoError(t, err)
@@ -149,7 +169,7 @@ func TestPrintParse(t *testing.T) {
 			escaped[i] = escape(l)
 		}
 		items := []string{"lowerdir=" + strings.Join(escaped, ":"), "upperdir=" + escape(upper)}
-		for _, opt := range []string{"key=" + keyText, "mode=1777", "size=3g", "policy=product", "nocreate", ""} {
+		for _, opt := range []string{"key=" + keyText, "mode=1777", "size=3g", "nr_inodes=5k", "mac=" + macText, "policy=product", "nocreate", ""} {
 			if rapid.Bool().Draw(t, opt) {
 				items = append(items, opt)
 			}
@@ -170,11 +190,12 @@ func TestPrintParse(t *testing.T) {
 		for _, name := range []string{"upperdir", "policy"} {
 			require.Equal(t, v.Text(name), again.Text(name), name)
 		}
-		for _, name := range []string{"mode", "size", "uid"} {
+		for _, name := range []string{"mode", "size", "uid", "nr_inodes"} {
 			require.Equal(t, v.Number(name), again.Number(name), name)
 			require.Equal(t, v.Has(name), again.Has(name), name)
 		}
 		require.Equal(t, v.Has("nocreate"), again.Has("nocreate"))
+		require.Equal(t, v.MAC("mac"), again.MAC("mac"))
 		require.False(t, again.Has("key"))
 	})
 }
@@ -182,6 +203,7 @@ func TestPrintParse(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, data := range []string{
 		"", "lowerdir=/a:/b,upperdir=/c,key=" + keyText, `lowerdir=a\:b\,c\\,,`, "lowerdir=a,mode=0755,size=1k,uid=0,nocreate,policy=unique", "key", "=", `\`,
+		"lowerdir=a,nr_inodes=1m,mac=" + macText, "lowerdir=a,size=50%", "lowerdir=a,keyfile=/k",
 	} {
 		f.Add(data)
 	}

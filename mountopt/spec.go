@@ -26,9 +26,11 @@ const (
 	kindOctal
 	kindUint
 	kindSize
+	kindCount
 	kindWord
 	kindFlag
 	kindSecret
+	kindMAC
 )
 
 // MaxMode is the largest value of an Octal option: all permission bits with
@@ -59,8 +61,13 @@ func Uint(name string, max uint64) Option { return Option{name: name, kind: kind
 
 // Size declares an option whose value is a number of bytes, decimal, optionally
 // followed by k, m, g or t in either case for powers of 1024; it fits into an
-// int64. Read it with Values.Number.
+// int64. A share of the memory (50%), which tmpfs(5) takes, is refused: how much
+// memory an enclave has is not known. Read it with Values.Number.
 func Size(name string) Option { return Option{name: name, kind: kindSize, max: 1<<63 - 1} }
+
+// Count declares an option whose value is a number of things, at most max, in the
+// form of a Size. Read it with Values.Number.
+func Count(name string, max uint64) Option { return Option{name: name, kind: kindCount, max: max} }
 
 // Word declares an option whose value is one of words. Read it with
 // Values.Text.
@@ -75,10 +82,23 @@ func Flag(name string) Option { return Option{name: name, kind: kindFlag} }
 // takes. Read it with Values.Key. It is left out when Values are printed.
 func Secret(name string) Option { return Option{name: name, kind: kindSecret} }
 
+// RootMAC declares an option whose value is a MAC in the form that ParseMAC
+// takes. Read it with Values.MAC.
+func RootMAC(name string) Option { return Option{name: name, kind: kindMAC} }
+
 // Required returns o as an option that must be given.
 func (o Option) Required() Option {
 	o.required = true
 	return o
+}
+
+// names returns the names of the options.
+func (s Spec) names() []string {
+	names := make([]string, len(s))
+	for i, o := range s {
+		names[i] = o.name
+	}
+	return names
 }
 
 // index returns the place of the option called name, or -1.

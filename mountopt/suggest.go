@@ -2,18 +2,21 @@ package mountopt
 
 import "strings"
 
-// nearest returns the option whose name is most like the unknown name, or ""
-// if none is close enough to be what was meant.
-func (s Spec) nearest(name string) string {
+// nearest returns which of the known names is most like name, or "" if none is close
+// enough to be what was meant.
+func nearest(name string, known []string) string {
+	if len(name) > maxShownName {
+		return ""
+	}
 	word := strings.ToLower(strings.Trim(name, " \t"))
 	best, bestDistance := "", 3
-	for _, o := range s {
+	for _, k := range known {
 		limit := 2
-		if len(o.name) <= 4 {
+		if len(k) <= 4 {
 			limit = 1
 		}
-		if d := distance(word, o.name); d <= limit && d < bestDistance {
-			best, bestDistance = o.name, d
+		if d := distance(word, k); d <= limit && d < bestDistance {
+			best, bestDistance = k, d
 		}
 	}
 	return best

@@ -22,6 +22,7 @@ type value struct {
 	list []string
 	num  uint64
 	key  Key
+	mac  MAC
 }
 
 // Has tells whether the option was given.
@@ -40,13 +41,18 @@ func (v Values) Text(name string) string { return v.get(name, kindString, kindWo
 // caller owns the slice.
 func (v Values) List(name string) []string { return slices.Clone(v.get(name, kindList).list) }
 
-// Number returns the value of an Octal, Uint or Size option, 0 if it was not
-// given.
-func (v Values) Number(name string) uint64 { return v.get(name, kindOctal, kindUint, kindSize).num }
+// Number returns the value of an Octal, Uint, Size or Count option, 0 if it was
+// not given.
+func (v Values) Number(name string) uint64 {
+	return v.get(name, kindOctal, kindUint, kindSize, kindCount).num
+}
 
 // Key returns the value of a Secret option, the zero Key if it was not given.
 // All copies of Values share the key: wiping it wipes it for all.
 func (v Values) Key(name string) Key { return v.get(name, kindSecret).key }
+
+// MAC returns the value of a RootMAC option, zero if it was not given.
+func (v Values) MAC(name string) MAC { return v.get(name, kindMAC).mac }
 
 func (v Values) get(name string, kinds ...kind) *value {
 	i := v.spec.index(name)
@@ -83,9 +89,11 @@ func (v Values) String() string {
 				}
 				escapeValue(&b, elem, o.sep)
 			}
+		case kindMAC:
+			b.WriteString(val.mac.String())
 		case kindOctal:
 			b.WriteString(strconv.FormatUint(val.num, 8))
-		case kindUint, kindSize:
+		case kindUint, kindSize, kindCount:
 			b.WriteString(strconv.FormatUint(val.num, 10))
 		}
 	}

@@ -4,6 +4,13 @@
 // against the host; it makes the rules of sealing testable, and images usable on
 // machines without SGX. Images record its kind, so that a simulated key never
 // passes for a real one.
+//
+// A key depends on the machine secret, the signer, the product id, the debug flag
+// and a security version of at most the enclave's own; under enclave.Unique on
+// the measurement, too. That is what EGETKEY mixes for a seal key (Intel SDM, volume 3D),
+// with two differences: a processor leaves the signer out under MRENCLAVE,
+// where the measurement alone decides, and it mixes in a security version of its
+// own (CPUSVN), which no simulated machine has.
 package sim
 
 import (

@@ -86,6 +86,107 @@ func TestWhoGetsTheKey(t *testing.T) {
 	}
 }
 
+// TestKeyMatrix holds for each pair of enclaves, of all that differ from another in any of these ways, whether
+// the second one gets the key of the first.
+func TestKeyMatrix(t *testing.T) {
+	ways := []func(*sim.Config){
+		func(c *sim.Config) { c.MachineSecret = bytes.Repeat([]byte{8}, 32) },
+		func(c *sim.Config) { c.Signer[31] = 1 },
+		func(c *sim.Config) { c.ProductID = 0x0200 },
+		func(c *sim.Config) { c.Debug = true },
+		func(c *sim.Config) { c.Measurement[31] = 1 },
+		func(c *sim.Config) { c.SecurityVersion++ },
+	}
+	const measurement, version = 1 << 4, 1 << 5
+	enclaves := make([]*sim.Platform, 1<<len(ways))
+	for n := range enclaves {
+		c := base()
+		for way, change := range ways {
+			if n>>way&1 != 0 {
+				change(&c)
+			}
+		}
+		enclaves[n] = open(t, c)
+	}
+	for _, policy := range []enclave.Policy{enclave.Product, enclave.Unique} {
+		for sealer := range enclaves {
+			key, info, err := enclaves[sealer].SealKey(policy)
+			require.NoError(t, err)
+			for opener := range enclaves {
+				got, err := enclaves[opener].SealKeyFor(policy, info)
+				differ := (sealer ^ opener) &^ version
+				if policy == enclave.Product {
+					differ &^= measurement
+				}
+				switch {
+				case sealer&version != 0 && opener&version == 0:
+					require.ErrorIs(t, err, unix.EACCES, "%v: %06b of %06b", policy, opener, sealer)
+					require.Nil(t, got)
+				case differ == 0:
+					require.NoError(t, err)
+					require.Equal(t, key, got, "%v: %06b of %06b", policy, opener, sealer)
+				default:
+					require.NoError(t, err)
+					require.NotEqual(t, key, got, "%v: %06b of %06b", policy, opener, sealer)
+				}
+			}
+		}
+	}
+}
+
+// TestVersions holds the rule of security versions at its ends: an enclave gets the keys of all versions up to
+// its own.
+func TestVersions(t *testing.T) {
+	versions := []uint16{0, 1, 2, 0xfe, 0xff, 0x100, 0xfffe, 0xffff}
+	for _, sealer := range versions {
+		c := base()
+		c.SecurityVersion = sealer
+		key, info, err := open(t, c).SealKey(enclave.Product)
+		require.NoError(t, err)
+		for _, opener := range versions {
+			c.SecurityVersion = opener
+			got, err := open(t, c).SealKeyFor(enclave.Product, info)
+			if opener < sealer {
+				require.ErrorIs(t, err, unix.EACCES, "%d of %d", opener, sealer)
+				continue
+			}
+			require.NoError(t, err)
+			require.Equal(t, key, got, "%d of %d", opener, sealer)
+		}
+	}
+}
+
+// TestChangedInformation holds that information with any bit changed gives no key, or another one.
+func TestChangedInformation(t *testing.T) {
+	p := open(t, base())
+	for _, policy := range []enclave.Policy{enclave.Product, enclave.Unique} {
+		key, info, err := p.SealKey(policy)
+		require.NoError(t, err)
+		for bit := range 8 * len(info) {
+			bad := bytes.Clone(info)
+			bad[bit/8] ^= 1 << (bit % 8)
+			got, err := p.SealKeyFor(policy, bad)
+			if err != nil {
+				require.ErrorIs(t, err, unix.EACCES, "bit %d", bit)
+				continue
+			}
+			require.GreaterOrEqual(t, bit/8, 2, "format and policy are checked")
+			require.NotEqual(t, key, got, "bit %d", bit)
+		}
+	}
+}
+
+// TestPoliciesGiveOtherKeys: the same information, but for the policy, leads to another key.
+func TestPoliciesGiveOtherKeys(t *testing.T) {
+	p := open(t, base())
+	key, info, err := p.SealKey(enclave.Product)
+	require.NoError(t, err)
+	info[1] = byte(enclave.Unique)
+	got, err := p.SealKeyFor(enclave.Unique, info)
+	require.NoError(t, err)
+	require.NotEqual(t, key, got)
+}
+
 var errOther = unix.EKEYREJECTED
 
 func TestEachKeyIsFresh(t *testing.T) {
@@ -142,4 +243,27 @@ func TestSealKeyForRefuses(t *testing.T) {
 	require.ErrorIs(t, err, unix.EINVAL)
 	_, err = p.SealKeyFor(enclave.Policy(2), info)
 	require.ErrorIs(t, err, unix.EINVAL)
+}
+
+func FuzzSealKeyFor(f *testing.F) {
+	p, err := sim.New(base())
+	require.NoError(f, err)
+	for _, policy := range []enclave.Policy{enclave.Product, enclave.Unique} {
+		_, info, err := p.SealKey(policy)
+		require.NoError(f, err)
+		f.Add(info)
+	}
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, info []byte) {
+		for _, policy := range []enclave.Policy{enclave.Product, enclave.Unique} {
+			key, err := p.SealKeyFor(policy, info)
+			if err != nil {
+				require.ErrorIs(t, err, unix.EACCES)
+				require.Nil(t, key)
+				continue
+			}
+			require.Len(t, key, enclave.SealKeySize)
+			require.LessOrEqual(t, int(info[2])|int(info[3])<<8, 3, "a newer version")
+		}
+	})
 }

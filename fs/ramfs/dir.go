@@ -33,12 +33,15 @@ type entry struct {
 	pos   uint64
 }
 
-func newDir(fs *FS, a vfs.CreateAttr) *dir {
+// Errors: ENOSPC.
+func newDir(fs *FS, a vfs.CreateAttr) (*dir, error) {
 	d := &dir{names: make(map[string]*entry), lastPos: firstPos - 1}
-	d.init(fs, unix.S_IFDIR, a)
+	if err := d.init(fs, unix.S_IFDIR, a); err != nil {
+		return nil, err
+	}
 	d.nlink.Store(2)
 	d.size.Store(2 * entrySize)
-	return d
+	return d, nil
 }
 
 // base returns the part that all inodes of this package have.
@@ -64,16 +67,17 @@ func isWhiteout(i vfs.Inode) bool {
 // empty reports whether there is nothing but whiteouts.
 func (d *dir) empty() bool { return len(d.names) == d.hidden }
 
-// add enters i under name, which is absent or a whiteout, and pins it for that.
-func (d *dir) add(ctx context.Context, name string, i vfs.Inode) {
+// add enters i under name, whose entry it replaces, and pins it for that. It returns i's link count.
+func (d *dir) add(ctx context.Context, name string, i vfs.Inode) (nlink uint32) {
 	d.drop(ctx, name)
 	d.lastPos++
 	e := &entry{name: name, inode: i, pos: d.lastPos}
 	d.names[name] = e
 	d.order = append(d.order, e)
 	base(i).Pin()
-	base(i).addLinks(1)
+	nlink = base(i).addLinks(1)
 	d.count(i, 1)
+	return nlink
 }
 
 // count keeps account of n more entries like i.
@@ -87,20 +91,28 @@ func (d *dir) count(i vfs.Inode, n int) {
 	d.size.Store(int64(2+len(d.names)) * entrySize)
 }
 
-// drop removes name if it is there, with the pin.
+// drop removes name if it is there, with the pin and, if it is not the last of its inode, the
+// space that it takes.
 func (d *dir) drop(ctx context.Context, name string) {
-	e := d.names[name]
-	if e == nil {
-		return
+	if e := d.names[name]; e != nil {
+		_, isDir := e.inode.(*dir)
+		if nlink := d.remove(ctx, name, e); nlink > 0 && !isDir {
+			d.fs.space.give(inodeSpace)
+		}
 	}
+}
+
+// remove removes an entry with its pin. It returns the inode's link count.
+func (d *dir) remove(ctx context.Context, name string, e *entry) (nlink uint32) {
 	i := e.inode
 	delete(d.names, name)
 	e.inode = nil
 	d.dead++
 	d.compact()
 	d.count(i, -1)
-	base(i).addLinks(-1)
+	nlink = base(i).addLinks(-1)
 	_ = vfs.UnpinInode(ctx, i) // Evict never fails here
+	return nlink
 }
 
 // compact forgets removed entries once they are the majority.
@@ -130,43 +142,78 @@ func made[I vfs.Inode](ctx context.Context, d *dir, name string, i I) I {
 }
 
 // Create makes a regular file.
+//
+// Errors: ENOSPC.
 func (d *dir) Create(ctx context.Context, name string, a vfs.CreateAttr) (vfs.Regular, error) {
-	return made(ctx, d, name, newFile(d.fs, a)), nil
+	f, err := newFile(d.fs, a)
+	if err != nil {
+		return nil, err
+	}
+	return made(ctx, d, name, f), nil
 }
 
 // Mkdir makes a directory.
+//
+// Errors: ENOSPC.
 func (d *dir) Mkdir(ctx context.Context, name string, a vfs.CreateAttr) (vfs.Dir, error) {
-	sub := newDir(d.fs, a)
+	sub, err := newDir(d.fs, a)
+	if err != nil {
+		return nil, err
+	}
 	sub.nlink.Store(1) // its name is the second
 	return made(ctx, d, name, sub), nil
 }
 
 // Symlink makes a symbolic link.
+//
+// Errors: ENOSPC.
 func (d *dir) Symlink(ctx context.Context, name, target string, a vfs.CreateAttr) (vfs.Symlink, error) {
-	l := &symlink{target: target}
-	l.init(d.fs, unix.S_IFLNK, a)
-	l.size.Store(int64(len(target)))
+	l, err := newSymlink(d.fs, target, a)
+	if err != nil {
+		return nil, err
+	}
 	return made(ctx, d, name, l), nil
 }
 
 // Mknod makes a special file.
+//
+// Errors: ENOSPC.
 func (d *dir) Mknod(ctx context.Context, name string, rdev uint64, a vfs.CreateAttr) (vfs.Inode, error) {
-	s := &special{}
-	s.init(d.fs, a.Mode&unix.S_IFMT, a)
-	s.rdev = rdev
+	s, err := newSpecial(d.fs, rdev, a)
+	if err != nil {
+		return nil, err
+	}
 	return made(ctx, d, name, s), nil
 }
 
 // Tmpfile makes a regular file without a name.
+//
+// Errors: ENOSPC.
 func (d *dir) Tmpfile(ctx context.Context, a vfs.CreateAttr) (vfs.Regular, error) {
-	f := newFile(d.fs, a)
+	f, err := newFile(d.fs, a)
+	if err != nil {
+		return nil, err
+	}
 	f.Pin()
 	return f, nil
 }
 
-// Link adds a name.
+// Link adds a name. The first one of a file without (O_TMPFILE) takes no space.
+//
+// Errors: ENOSPC.
 func (d *dir) Link(ctx context.Context, name string, target vfs.Inode) error {
-	d.add(ctx, name, target)
+	further := base(target).nlink.Load() > 0
+	if further {
+		if err := d.fs.space.take(inodeSpace); err != nil {
+			return err
+		}
+	}
+	switch nlink := d.add(ctx, name, target); {
+	case further && nlink == 1: // the others were removed meanwhile
+		d.fs.space.give(inodeSpace)
+	case !further && nlink > 1: // others were made meanwhile
+		d.fs.space.give(-inodeSpace)
+	}
 	d.touch()
 	return nil
 }
@@ -199,22 +246,23 @@ func (d *dir) bury(ctx context.Context) {
 }
 
 // Whiteout replaces name by a whiteout.
+//
+// Errors: ENOTEMPTY; ENOSPC.
 func (d *dir) Whiteout(ctx context.Context, name string, child vfs.Inode) error {
-	if sub, ok := child.(*dir); ok {
-		if !sub.empty() {
-			return unix.ENOTEMPTY
-		}
+	sub, isDir := child.(*dir)
+	if isDir && !sub.empty() {
+		return unix.ENOTEMPTY
+	}
+	w, err := newWhiteout(d.fs)
+	if err != nil {
+		return err
+	}
+	if isDir {
 		sub.bury(ctx)
 	}
-	d.addWhiteout(ctx, name)
+	d.add(ctx, name, w)
 	d.touch()
 	return nil
-}
-
-func (d *dir) addWhiteout(ctx context.Context, name string) {
-	w := &special{}
-	w.init(d.fs, unix.S_IFCHR, vfs.CreateAttr{Time: d.fs.time()})
-	d.add(ctx, name, w)
 }
 
 // Rename moves an entry.
@@ -232,18 +280,26 @@ func (d *dir) Rename(ctx context.Context, r vfs.Rename) error {
 	return nil
 }
 
-func (d *dir) move(ctx context.Context, to *dir, r vfs.Rename) error {
-	if sub, ok := r.Target.(*dir); ok {
-		if !sub.empty() {
-			return unix.ENOTEMPTY
+// move moves an entry, as Rename without RENAME_EXCHANGE. Once the whiteout is there, nothing can fail.
+func (d *dir) move(ctx context.Context, to *dir, r vfs.Rename) (err error) {
+	sub, overDir := r.Target.(*dir)
+	if overDir && !sub.empty() {
+		return unix.ENOTEMPTY
+	}
+	var whiteout *special
+	if r.Flags&unix.RENAME_WHITEOUT != 0 {
+		if whiteout, err = newWhiteout(d.fs); err != nil {
+			return err
 		}
+	}
+	if overDir {
 		sub.bury(ctx)
 	}
 	base(r.Child).Pin() // while it has no name
-	d.drop(ctx, r.OldName)
+	d.remove(ctx, r.OldName, d.names[r.OldName])
 	to.add(ctx, r.NewName, r.Child)
-	if r.Flags&unix.RENAME_WHITEOUT != 0 {
-		d.addWhiteout(ctx, r.OldName)
+	if whiteout != nil {
+		d.add(ctx, r.OldName, whiteout)
 	}
 	return vfs.UnpinInode(ctx, r.Child)
 }

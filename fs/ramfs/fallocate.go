@@ -23,6 +23,7 @@ func (h *handle) Fallocate(ctx context.Context, mode uint32, off, n int64) error
 	switch mode &^ (unix.FALLOC_FL_KEEP_SIZE | unix.FALLOC_FL_UNSHARE_RANGE) {
 	case unix.FALLOC_FL_ALLOCATE_RANGE:
 		err = f.allocateLocked(off, n)
+		f.reserved = f.reserved || keep
 	case unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE:
 		f.zeroLocked(off, off+n)
 	case unix.FALLOC_FL_COLLAPSE_RANGE:
@@ -52,11 +53,11 @@ func (h *handle) Fallocate(ctx context.Context, mode uint32, off, n int64) error
 // allocateLocked makes the pages of a range where space is limited, so that later writes
 // cannot fail. Where it is not, they cannot fail anyway.
 func (f *file) allocateLocked(off, n int64) error {
-	if f.fs.maxPages == 0 {
+	if f.fs.pages.max == 0 {
 		return nil
 	}
 	first, last := off/pageSize, (off+n-1)/pageSize
-	if last-first >= f.fs.maxPages {
+	if last-first >= f.fs.pages.max {
 		return unix.ENOSPC
 	}
 	var made []int64

@@ -20,14 +20,18 @@ const (
 type file struct {
 	inode
 
-	mu    sync.RWMutex
-	pages map[int64]*[pageSize]byte
+	mu       sync.RWMutex
+	pages    map[int64]*[pageSize]byte
+	reserved bool // FALLOC_FL_KEEP_SIZE may have made pages past the end of file
 }
 
-func newFile(fs *FS, a vfs.CreateAttr) *file {
+// Errors: ENOSPC.
+func newFile(fs *FS, a vfs.CreateAttr) (*file, error) {
 	f := &file{pages: make(map[int64]*[pageSize]byte)}
-	f.init(fs, unix.S_IFREG, a)
-	return f
+	if err := f.init(fs, unix.S_IFREG, a); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Open returns the file itself: there is no state in an open file.
@@ -37,7 +41,7 @@ func (f *file) Open(ctx context.Context, flags int) (vfs.Handle, error) { return
 func (f *file) Evict(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fs.pages.Add(-int64(len(f.pages)))
+	f.fs.pages.give(int64(len(f.pages)))
 	f.pages = nil
 	return f.inode.Evict(ctx)
 }
@@ -54,8 +58,9 @@ func (f *file) Setattr(ctx context.Context, sa vfs.SetAttr) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if sa.Size < f.size.Load() {
+	if size := f.size.Load(); sa.Size < size || sa.Size == size && f.reserved {
 		f.zeroLocked(sa.Size, maxFileSize)
+		f.reserved = false
 	}
 	f.change(func() {
 		f.applyLocked(sa)
@@ -98,7 +103,7 @@ func (f *file) zeroPageLocked(n, from, to int64) {
 	start, end := max(from-n*pageSize, 0), min(to-n*pageSize, pageSize)
 	if start == 0 && end == pageSize {
 		delete(f.pages, n)
-		f.fs.pages.Add(-1)
+		f.fs.pages.give(1)
 		return
 	}
 	clear(p[start:end])
@@ -111,7 +116,7 @@ func (f *file) pageLocked(n int64) (*[pageSize]byte, error) {
 	if p := f.pages[n]; p != nil {
 		return p, nil
 	}
-	if err := f.fs.reserve(1); err != nil {
+	if err := f.fs.pages.take(1); err != nil {
 		return nil, err
 	}
 	p := new([pageSize]byte)

@@ -20,54 +20,51 @@ import (
 	"cloister/vfs"
 )
 
-// Type is the file-system type "ramfs". It has no options.
-type Type struct{}
-
-// Name returns "ramfs".
-func (Type) Name() string { return "ramfs" }
-
-// Flags returns 0.
-func (Type) Flags() uintptr { return 0 }
-
-// Mount makes an empty file system.
-//
-// Errors: EINVAL for any option.
-func (Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem, error) {
-	for _, c := range req.Data {
-		if c != ',' {
-			return nil, unix.EINVAL
-		}
-	}
-	return New(Config{RootMode: 0o1777}), nil
-}
-
 // Config makes a file system.
 type Config struct {
 	Now      func() time.Time // nil: time.Now
 	RootMode uint32           // permission bits of the root; 0: 0755
-	MaxBytes int64            // of file content, in bytes; 0: unlimited
+	// MaxBytes limits the content of files, in bytes, of which each page of 4096 counts whole; holes are free. 0: unlimited.
+	MaxBytes int64
+	// MaxInodes limits files, the root among them, and names beside the first of a file. 0: unlimited.
+	MaxInodes int64
 }
 
 // FS is a file system in memory. It corresponds to a superblock of tmpfs.
 type FS struct {
-	root     *dir
-	now      func() time.Time
-	maxPages int64 // 0: unlimited
-	pages    atomic.Int64
-	inodes   atomic.Int64
-	lastIno  atomic.Uint64
+	root    *dir
+	now     func() time.Time
+	options string
+	pages   quota // of file content
+	space   quota // in bytes, of inodes and what goes with them
+	lastIno atomic.Uint64
 }
 
 // New returns an empty file system.
 func New(cfg Config) *FS {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	if cfg.RootMode == 0 {
 		cfg.RootMode = 0o755
 	}
-	fs := &FS{now: cfg.Now, maxPages: (cfg.MaxBytes + pageSize - 1) / pageSize}
-	fs.root = newDir(fs, vfs.CreateAttr{Mode: cfg.RootMode & 0o7777, Time: fs.time()})
+	return newFS(cfg)
+}
+
+// newFS is New for which a RootMode of 0 is one.
+func newFS(cfg Config) *FS {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	fs := &FS{now: cfg.Now}
+	if cfg.MaxBytes > 0 {
+		fs.pages.max = (cfg.MaxBytes-1)/pageSize + 1
+	}
+	if cfg.MaxInodes > 0 {
+		fs.space.max = min(cfg.MaxInodes, maxInodes) * inodeSpace
+	}
+	root, err := newDir(fs, vfs.CreateAttr{Mode: cfg.RootMode & 0o7777, Time: fs.time()})
+	if err != nil {
+		panic("ramfs: no space for the root of an empty file system")
+	}
+	fs.root = root
 	fs.root.Pin()
 	return fs
 }
@@ -83,10 +80,14 @@ func (fs *FS) Statfs(ctx context.Context) (unix.Statfs_t, error) {
 		Frsize:  pageSize,
 		Namelen: unix.NAME_MAX,
 	}
-	if fs.maxPages > 0 {
-		st.Blocks = uint64(fs.maxPages)
-		st.Bfree = uint64(max(0, fs.maxPages-fs.pages.Load()))
+	if fs.pages.max > 0 {
+		st.Blocks = uint64(fs.pages.max)
+		st.Bfree = uint64(fs.pages.free())
 		st.Bavail = st.Bfree
+	}
+	if fs.space.max > 0 {
+		st.Files = uint64(fs.space.max / inodeSpace)
+		st.Ffree = uint64(fs.space.free() / inodeSpace)
 	}
 	return st, nil
 }
@@ -94,21 +95,10 @@ func (fs *FS) Statfs(ctx context.Context) (unix.Statfs_t, error) {
 // Sync does nothing: there is no storage below.
 func (fs *FS) Sync(ctx context.Context) error { return nil }
 
-// Options returns "".
-func (fs *FS) Options() string { return "" }
+// Options returns the limits and the mode of a mount, as far as they are not the default.
+func (fs *FS) Options() string { return fs.options }
 
 // Close leaves everything to the garbage collector.
 func (fs *FS) Close(ctx context.Context, mode vfs.CloseMode) error { return nil }
 
 func (fs *FS) time() unix.Timespec { return unix.NsecToTimespec(fs.now().UnixNano()) }
-
-// reserve takes n pages.
-//
-// Errors: ENOSPC.
-func (fs *FS) reserve(n int64) error {
-	if fs.pages.Add(n) > fs.maxPages && fs.maxPages > 0 {
-		fs.pages.Add(-n)
-		return unix.ENOSPC
-	}
-	return nil
-}

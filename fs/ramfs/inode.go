@@ -39,7 +39,13 @@ type stamp struct{ sec, nsec atomic.Int64 }
 func (s *stamp) load() unix.Timespec   { return unix.Timespec{Sec: s.sec.Load(), Nsec: s.nsec.Load()} }
 func (s *stamp) store(t unix.Timespec) { s.sec.Store(t.Sec); s.nsec.Store(t.Nsec) }
 
-func (i *inode) init(fs *FS, typ uint32, a vfs.CreateAttr) {
+// init makes a new inode, without a name.
+//
+// Errors: ENOSPC.
+func (i *inode) init(fs *FS, typ uint32, a vfs.CreateAttr) error {
+	if err := fs.space.take(inodeSpace + spaceOfAll(a.Xattrs)); err != nil {
+		return err
+	}
 	i.fs, i.typ, i.ino = fs, typ, fs.lastIno.Add(1)
 	i.mode.Store(a.Mode & 0o7777)
 	i.uid.Store(a.UID)
@@ -48,7 +54,7 @@ func (i *inode) init(fs *FS, typ uint32, a vfs.CreateAttr) {
 		t.store(a.Time)
 	}
 	i.xattrs = cloneXattrs(a.Xattrs)
-	fs.inodes.Add(1)
+	return nil
 }
 
 func cloneXattrs(m map[string][]byte) map[string][]byte {
@@ -142,18 +148,21 @@ func (i *inode) touch() {
 	i.endLocked()
 }
 
-// addLinks changes the link count, and ctime with it.
-func (i *inode) addLinks(n int) {
+// addLinks changes the link count, and ctime with it. It returns the new count.
+func (i *inode) addLinks(n int) (nlink uint32) {
 	now := i.fs.time()
 	i.change(func() {
-		i.nlink.Add(uint32(n))
+		nlink = i.nlink.Add(uint32(n))
 		i.ctime.store(now)
 	})
+	return nlink
 }
 
-// Evict counts the inode as gone.
+// Evict gives the space back.
 func (i *inode) Evict(ctx context.Context) error {
-	i.fs.inodes.Add(-1)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.fs.space.give(inodeSpace + spaceOfAll(i.xattrs))
 	return nil
 }
 
@@ -172,15 +181,26 @@ func (x *xattrs) Getxattr(ctx context.Context, name string) ([]byte, error) {
 	return slices.Clone(value), nil
 }
 
+// Setxattr needs the space of the new value before that of the old one is given back, as in tmpfs.
+//
+// Errors: ENOSPC; EEXIST; ENODATA.
 func (x *xattrs) Setxattr(ctx context.Context, name string, value []byte, flags int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	_, ok := x.xattrs[name]
+	space := spaceOf(name, value)
+	if err := x.fs.space.take(space); err != nil {
+		return err
+	}
+	old, ok := x.xattrs[name]
 	switch {
 	case ok && flags&unix.XATTR_CREATE != 0:
+		x.fs.space.give(space)
 		return unix.EEXIST
 	case !ok && flags&unix.XATTR_REPLACE != 0:
+		x.fs.space.give(space)
 		return unix.ENODATA
+	case ok:
+		x.fs.space.give(spaceOf(name, old))
 	}
 	if x.xattrs == nil {
 		x.xattrs = make(map[string][]byte)
@@ -199,9 +219,11 @@ func (x *xattrs) Listxattr(ctx context.Context) ([]string, error) {
 func (x *xattrs) Removexattr(ctx context.Context, name string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, ok := x.xattrs[name]; !ok {
+	old, ok := x.xattrs[name]
+	if !ok {
 		return unix.ENODATA
 	}
+	x.fs.space.give(spaceOf(name, old))
 	delete(x.xattrs, name)
 	x.changedLocked()
 	return nil
@@ -220,8 +242,48 @@ type symlink struct {
 	target string
 }
 
+// Errors: ENOSPC.
+func newSymlink(fs *FS, target string, a vfs.CreateAttr) (*symlink, error) {
+	l := &symlink{target: target}
+	if err := l.init(fs, unix.S_IFLNK, a); err != nil {
+		return nil, err
+	}
+	if len(target) > inlineTarget {
+		if err := fs.pages.take(1); err != nil {
+			fs.space.give(inodeSpace + spaceOfAll(l.xattrs))
+			return nil, err
+		}
+		l.blocks.Store(pageSize / 512)
+	}
+	l.size.Store(int64(len(target)))
+	return l, nil
+}
+
 // Readlink returns the target.
 func (l *symlink) Readlink(ctx context.Context) (string, error) { return l.target, nil }
 
+// Evict gives the space back.
+func (l *symlink) Evict(ctx context.Context) error {
+	if len(l.target) > inlineTarget {
+		l.fs.pages.give(1)
+	}
+	return l.inode.Evict(ctx)
+}
+
 // special is a device, FIFO, socket or whiteout.
 type special struct{ inode }
+
+// Errors: ENOSPC.
+func newSpecial(fs *FS, rdev uint64, a vfs.CreateAttr) (*special, error) {
+	s := &special{}
+	if err := s.init(fs, a.Mode&unix.S_IFMT, a); err != nil {
+		return nil, err
+	}
+	s.rdev = rdev
+	return s, nil
+}
+
+// Errors: ENOSPC.
+func newWhiteout(fs *FS) (*special, error) {
+	return newSpecial(fs, 0, vfs.CreateAttr{Mode: unix.S_IFCHR, Time: fs.time()})
+}

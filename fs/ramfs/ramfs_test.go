@@ -20,13 +20,6 @@ func TestModel(t *testing.T) {
 	}
 }
 
-func TestOptions(t *testing.T) {
-	for data, want := range map[string]error{"": nil, ",,": nil, "size=1": unix.EINVAL, "x": unix.EINVAL} {
-		_, err := ramfs.Type{}.Mount(t.Context(), vfs.MountRequest{Data: data})
-		require.Equal(t, want, err, "mount with %q", data)
-	}
-}
-
 func TestMaxBytes(t *testing.T) {
 	ctx := t.Context()
 	ns, err := vfs.New(vfs.Config{Root: ramfs.New(ramfs.Config{MaxBytes: 8 * 4096})})

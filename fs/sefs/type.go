@@ -22,6 +22,15 @@ type Config struct {
 	Platform enclave.Platform
 	Policy   enclave.Policy // which enclaves can open an image that is made without a key
 
+	// KeyFile reads the key in the file that keyfile= names, as cred. nil: keyfile= is refused.
+	KeyFile func(ctx context.Context, cred *vfs.Cred, path string) (mountopt.Key, error)
+
+	// Counter knows the newest state of each image, by its UUID; an older one and a fork
+	// are refused with ESTALE. It is told of every commit before that is acknowledged. An
+	// image that it does not know comes under it when it is first mounted for writing. nil:
+	// freshness ends with the mount, and images under a counter are read-only.
+	Counter enclave.Counter
+
 	Log *slog.Logger     // nil discards
 	Now func() time.Time // nil: time.Now
 
@@ -63,18 +72,19 @@ func (t *Type) Name() string { return "sefs" }
 // Flags implements vfs.FileSystemType.
 func (t *Type) Flags() uintptr { return 0 }
 
-var mountSpec = mountopt.Spec{
+var mountSpec = append(mountopt.Spec{
 	mountopt.String("dir").Required(),
-	mountopt.Secret("key"),
-}
+	mountopt.RootMAC("mac"),
+}, mountopt.KeyOptions()...)
 
 // Mount implements vfs.FileSystemType. Options: dir=<directory on the host>,
-// mandatory; key=<16 or 32 bytes>, without which the image is sealed to the
-// enclave. An empty directory becomes a new image, or with MS_RDONLY an empty
+// mandatory; key=<16 or 32 bytes> or keyfile=<a file with them>, without which
+// the image is sealed to the enclave. mac=<root MAC> is refused, for no image has
+// one that it could be compared with. An empty directory becomes a new image, or with MS_RDONLY an empty
 // file system that leaves no trace.
 //
 // Errors: EINVAL for bad options and for a directory that is neither empty nor
-// an image; ENOENT and ENOTDIR for dir; EACCES if the key, the signer or the
+// an image; EOPNOTSUPP for mac; those of Config.KeyFile; ENOENT and ENOTDIR for dir; EACCES if the key, the signer or the
 // machine is another one, in an error that tells which as far as it can be
 // known; EBUSY if the image is mounted already or locked by another process;
 // EROFS if the host storage is read-only and MS_RDONLY is not given; EUCLEAN
@@ -84,7 +94,14 @@ func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem,
 	if err != nil {
 		return nil, err
 	}
-	key := opts.Key("key")
+	if opts.Has("mac") {
+		opts.Key(mountopt.OptKey).Wipe()
+		return nil, fmt.Errorf("sefs: option \"mac\": images of this version have no root MAC, so nothing would be checked: %w", unix.EOPNOTSUPP)
+	}
+	key, err := opts.MountKey(t.keyFile(ctx, req.Cred))
+	if err != nil {
+		return nil, err
+	}
 	defer key.Wipe()
 	dir, err := t.place(opts.Text("dir"))
 	if err != nil {
@@ -100,6 +117,14 @@ func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem,
 	}
 	cfg.options = opts.String()
 	return t.open(ctx, cfg, exclusive, nil)
+}
+
+// keyFile returns what reads key files for one mount, or nil.
+func (t *Type) keyFile(ctx context.Context, cred *vfs.Cred) func(path string) (mountopt.Key, error) {
+	if t.cfg.KeyFile == nil {
+		return nil
+	}
+	return func(path string) (mountopt.Key, error) { return t.cfg.KeyFile(ctx, cred, path) }
 }
 
 // accessOf translates mount flags.
@@ -122,7 +147,7 @@ func (t *Type) imageConfig(dir place, access Access, key mountopt.Key) (imageCon
 	}
 	return imageConfig{
 		dir: dir.name, st: st, access: access,
-		keys: keySource{key: key, platform: t.cfg.Platform, policy: t.cfg.Policy},
+		keys: keySource{key: key, platform: t.cfg.Platform, policy: t.cfg.Policy}, counter: t.cfg.Counter,
 		root: rootAttr{mode: 0o755},
 		log:  t.cfg.Log, now: t.cfg.Now,
 		nodes: t.cfg.NodeCacheBytes, pages: t.cfg.PageCacheBytes, commit: t.cfg.CommitInterval,

@@ -11,11 +11,26 @@ import (
 
 // A union does what any file system does. Its root is a merged directory, and
 // those always have one link; whiteouts are its own business.
+const lacks = vfstest.DirLinks | vfstest.Whiteouts
+
+func newEmpty(t *testing.T) vfs.FileSystem {
+	return newUnion(t, unionfs.UpperWritable, ramfs.New(ramfs.Config{}), ramfs.New(ramfs.Config{}))
+}
+
 func TestConformance(t *testing.T) {
+	vfstest.Run(t, vfstest.Driver{New: newEmpty, Lacks: lacks})
+}
+
+// TestConformanceLower has the files with which a test begins in the lower
+// layer, so that everything is copied up first.
+func TestConformanceLower(t *testing.T) {
 	vfstest.Run(t, vfstest.Driver{
-		New: func(t *testing.T) vfs.FileSystem {
-			return newUnion(t, unionfs.UpperWritable, ramfs.New(ramfs.Config{}), ramfs.New(ramfs.Config{}))
+		New: newEmpty,
+		NewOver: func(t *testing.T, prepare func(lower vfs.FileSystem)) vfs.FileSystem {
+			lower := ramfs.New(ramfs.Config{})
+			prepare(lower)
+			return newUnion(t, unionfs.UpperWritable, ramfs.New(ramfs.Config{}), lower)
 		},
-		Lacks: vfstest.DirLinks | vfstest.Whiteouts,
+		Lacks: lacks | vfstest.LowerDirs,
 	})
 }

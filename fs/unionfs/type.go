@@ -24,8 +24,10 @@ type LayerOpener interface {
 // Config makes a Type.
 type Config struct {
 	Layers LayerOpener
-	Now    func() time.Time // nil: time.Now
-	Log    *slog.Logger     // nil: no log
+	// KeyFile reads the key in the file that keyfile= names, as cred. nil: keyfile= is refused.
+	KeyFile func(ctx context.Context, cred *vfs.Cred, path string) (mountopt.Key, error)
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: no log
 }
 
 // Type is the file-system type "unionfs".
@@ -44,26 +46,27 @@ func (t *Type) Flags() uintptr { return 0 }
 const (
 	optLower = "lowerdir"
 	optUpper = "upperdir"
-	optKey   = "key"
 )
 
-var optionSpec = mountopt.Spec{
+var optionSpec = append(mountopt.Spec{
 	mountopt.List(optLower, ':').Required(),
 	mountopt.String(optUpper).Required(),
-	mountopt.Secret(optKey),
-}
+}, mountopt.KeyOptions()...)
 
 // Mount implements vfs.FileSystemType. The options are lowerdir (host
 // directories, the topmost first, with ':' between them), upperdir (the host directory
-// for the changes) and key (of all layers; without it, they are sealed to the enclave).
+// for the changes) and key, or keyfile (of all layers; without it, they are sealed to the enclave).
 //
-// Errors: EINVAL for the options; those of LayerOpener and New.
+// Errors: EINVAL for the options; those of Config.KeyFile, LayerOpener and New.
 func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem, error) {
 	opts, err := optionSpec.Parse(req.Data)
 	if err != nil {
 		return nil, err
 	}
-	secret := opts.Key(optKey)
+	secret, err := opts.MountKey(t.keyFile(ctx, req.Cred))
+	if err != nil {
+		return nil, err
+	}
 	defer secret.Wipe()
 	layers, err := t.cfg.Layers.OpenStack(ctx, opts.List(optLower), opts.Text(optUpper), secret, req.Flags)
 	if err != nil {
@@ -85,4 +88,12 @@ func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem,
 		return nil, err
 	}
 	return fs, nil
+}
+
+// keyFile returns what reads key files for one mount, or nil.
+func (t *Type) keyFile(ctx context.Context, cred *vfs.Cred) func(path string) (mountopt.Key, error) {
+	if t.cfg.KeyFile == nil {
+		return nil
+	}
+	return func(path string) (mountopt.Key, error) { return t.cfg.KeyFile(ctx, cred, path) }
 }
