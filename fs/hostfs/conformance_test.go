@@ -25,10 +25,8 @@ func TestConformance(t *testing.T) {
 		host  hostfs.Host
 		lacks vfstest.Feature
 	}{
-		// The suite wants the namespace "trusted." with the others, which stays inside;
-		// TestXattr has those that go to the host.
-		{"openat2", poorHost{hostfs.Linux(), hostfs.CanXattr}, never | vfstest.Xattrs},
-		{"openat", poorHost{hostfs.LinuxWithoutOpenat2(), hostfs.CanXattr}, never | vfstest.Xattrs},
+		{"openat2", hostfs.Linux(), never | vfstest.TrustedXattrs},
+		{"openat", hostfs.LinuxWithoutOpenat2(), never | vfstest.TrustedXattrs},
 		{
 			"without capabilities", poorHost{hostfs.Linux(), ^hostfs.Caps(0) &^ hostfs.CanChmod},
 			never | vfstest.Links | vfstest.Symlinks | vfstest.Owners | vfstest.Times | vfstest.Xattrs | vfstest.Exchange |

@@ -10,7 +10,9 @@
 // against the attributes it was given, with the caller's real groups and
 // capabilities, which a server never sees. The server therefore acts as root and
 // uses the caller's user and group only to own what it creates; a
-// directory with the set-group-ID bit hands on its group (inode(7)).
+// directory with the set-group-ID bit hands on its group (inode(7)). The one thing
+// that the kernel does not check is a listing of extended attributes: names of trusted.*
+// are for root.
 //
 // # Requests that are interrupted
 //

@@ -14,10 +14,10 @@ import (
 const maxOffset = math.MaxInt64
 
 // open opens the file at p as root: the kernel has checked the caller's access.
-// Of the flags only the access mode matters; the kernel sends append writes with their
-// offset and truncates by SETATTR.
+// Of the flags only the access mode and O_NOATIME matter; the kernel sends append writes with
+// their offset and truncates by SETATTR.
 func (fs *fileSystem) open(ctx context.Context, p vfs.Path, flags uint32, out *fuse.OpenOut) error {
-	f, err := vfs.OpenPath(ctx, fs.cred, p, int(flags&unix.O_ACCMODE)|fs.openFlags)
+	f, err := vfs.OpenPath(ctx, fs.cred, p, int(flags&(unix.O_ACCMODE|unix.O_NOATIME))|fs.openFlags)
 	if err != nil {
 		return err
 	}
@@ -133,8 +133,11 @@ func (fs *fileSystem) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.Lseek
 	if h == nil {
 		return fuse.EBADF
 	}
-	if in.Whence != unix.SEEK_DATA && in.Whence != unix.SEEK_HOLE || in.Offset > maxOffset {
+	if in.Whence != unix.SEEK_DATA && in.Whence != unix.SEEK_HOLE {
 		return fuse.EINVAL
+	}
+	if in.Offset > maxOffset { // negative
+		return fuse.Status(unix.ENXIO)
 	}
 	off, err := h.file.Seek(context.Background(), int64(in.Offset), int(in.Whence))
 	if err != nil {

@@ -35,6 +35,13 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(envMany); dir != "" {
+		if err := serveMany(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "server:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if target := os.Getenv(envTarget); target != "" {
 		if err := serve(target, os.Getenv(envImage), os.Getenv(envFlags)); err != nil {
 			fmt.Fprintln(os.Stderr, "server:", err)

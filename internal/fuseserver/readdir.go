@@ -23,7 +23,7 @@ func (fs *fileSystem) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.Open
 	if n == nil {
 		return fuse.Status(unix.ESTALE)
 	}
-	f, err := vfs.OpenPath(context.Background(), fs.cred, n.path, unix.O_RDONLY|unix.O_DIRECTORY|fs.openFlags)
+	f, err := vfs.OpenPath(context.Background(), fs.cred, n.path, int(in.Flags&unix.O_NOATIME)|unix.O_RDONLY|unix.O_DIRECTORY|fs.openFlags)
 	if err != nil {
 		return fs.status("opendir", err)
 	}

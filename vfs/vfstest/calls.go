@@ -24,25 +24,11 @@ func (s *sys) layout(entries ...string) {
 	}
 }
 
-func (s *sys) mkdir(path string, mode uint32) error { return s.v.MkdirAt(s.ctx, cwd, path, mode) }
-func (s *sys) rmdir(path string) error              { return s.v.RmdirAt(s.ctx, cwd, path) }
-func (s *sys) unlink(path string) error             { return s.v.UnlinkAt(s.ctx, cwd, path) }
-func (s *sys) symlink(target, path string) error {
-	return s.v.SymlinkAt(s.ctx, target, cwd, path)
-}
-func (s *sys) link(old, new string) error { return s.v.LinkAt(s.ctx, cwd, old, cwd, new, 0) }
-func (s *sys) rename(old, new string) error {
-	return s.v.RenameAt(s.ctx, cwd, old, cwd, new, 0)
-}
-func (s *sys) rename2(old, new string, flags uint32) error {
-	return s.v.RenameAt(s.ctx, cwd, old, cwd, new, flags)
-}
-func (s *sys) mknod(path string, mode uint32, rdev uint64) error {
-	return s.v.MknodAt(s.ctx, cwd, path, mode, rdev)
-}
+func (s *sys) link(old, new string) error   { return s.linkat(nil, old, new, 0) }
+func (s *sys) rename(old, new string) error { return s.rename2(old, new, 0) }
 
-func (s *sys) open(path string, flags int, mode uint32) (*vfs.File, error) {
-	return s.v.OpenAt(s.ctx, cwd, path, vfs.OpenHow{Flags: flags, Mode: mode})
+func (s *sys) open(path string, flags int, mode uint32) (openFile, error) {
+	return s.openat(nil, path, flags, mode)
 }
 
 // opens opens and closes.
@@ -51,7 +37,7 @@ func (s *sys) opens(path string, flags int, mode uint32) error {
 	if err != nil {
 		return err
 	}
-	return f.Close(s.ctx)
+	return f.Close()
 }
 
 // file opens a file that is closed at the end of the test.
@@ -59,29 +45,29 @@ func (s *sys) file(path string, flags int) *file {
 	s.t.Helper()
 	f, err := s.open(path, flags, 0o644)
 	s.ok(err, "open %s", path)
-	return &file{s, f}
+	return &file{f, s}
 }
 
 type file struct {
+	openFile
 	s *sys
-	*vfs.File
 }
 
 func (f *file) close() {
 	f.s.t.Helper()
-	f.s.ok(f.Close(f.s.ctx), "close")
+	f.s.ok(f.Close(), "close")
 }
 
 func (f *file) write(data string) {
 	f.s.t.Helper()
-	n, err := f.Write(f.s.ctx, []byte(data))
+	n, err := f.Write([]byte(data))
 	f.s.ok(err, "write")
 	require.Equal(f.s.t, len(data), n, "write")
 }
 
 func (f *file) writeAt(data string, off int64) {
 	f.s.t.Helper()
-	n, err := f.WriteAt(f.s.ctx, []byte(data), off)
+	n, err := f.WriteAt([]byte(data), off)
 	f.s.ok(err, "pwrite")
 	require.Equal(f.s.t, len(data), n, "pwrite")
 }
@@ -89,14 +75,14 @@ func (f *file) writeAt(data string, off int64) {
 func (f *file) readAt(n int, off int64) string {
 	f.s.t.Helper()
 	buf := make([]byte, n)
-	n, err := f.ReadAt(f.s.ctx, buf, off)
+	n, err := f.ReadAt(buf, off)
 	f.s.ok(err, "pread")
 	return string(buf[:n])
 }
 
 func (f *file) attr() vfs.Attr {
 	f.s.t.Helper()
-	a, err := vfs.Getattr(f.s.ctx, f.Path(), unix.STATX_BASIC_STATS)
+	a, err := f.Getattr()
 	f.s.ok(err, "fstat")
 	return a
 }
@@ -119,22 +105,11 @@ func (s *sys) get(path string) string {
 	return f.readAt(int(f.attr().Size)+1, 0)
 }
 
-func (s *sys) walk(path string, flags vfs.WalkFlags) vfs.Path {
-	s.t.Helper()
-	p, err := s.v.Walk(s.ctx, cwd, path, flags)
-	s.ok(err, "walk %s", path)
-	return p
-}
-
 func (s *sys) lstat(path string) (vfs.Attr, error) {
-	a, _, err := s.v.GetattrAt(s.ctx, cwd, path, 0, unix.STATX_BASIC_STATS)
-	return a, err
+	return s.fstatat(path, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-func (s *sys) stat(path string) (vfs.Attr, error) {
-	a, _, err := s.v.GetattrAt(s.ctx, cwd, path, vfs.WalkFollow, unix.STATX_BASIC_STATS)
-	return a, err
-}
+func (s *sys) stat(path string) (vfs.Attr, error) { return s.fstatat(path, 0) }
 
 func (s *sys) attr(path string) vfs.Attr {
 	s.t.Helper()
@@ -152,46 +127,10 @@ func (s *sys) exists(path string) bool {
 	return err == nil
 }
 
-func (s *sys) setattr(path string, req vfs.SetAttrRequest) error {
-	p, err := s.v.Walk(s.ctx, cwd, path, 0)
-	if err != nil {
-		return err
-	}
-	defer p.Put()
-	return vfs.Setattr(s.ctx, s.v.Cred(), p, req)
-}
-
-func (s *sys) chmod(path string, mode uint32) error {
-	return s.setattr(path, vfs.SetAttrRequest{SetAttr: vfs.SetAttr{Mask: unix.STATX_MODE, Mode: mode}})
-}
-
-func (s *sys) chown(path string, uid, gid uint32) error {
-	return s.setattr(path, vfs.SetAttrRequest{SetAttr: vfs.SetAttr{Mask: unix.STATX_UID | unix.STATX_GID, UID: uid, GID: gid}})
-}
-
-func (s *sys) truncate(path string, size int64) error {
-	return s.setattr(path, vfs.SetAttrRequest{SetAttr: vfs.SetAttr{Mask: unix.STATX_SIZE, Size: size}})
-}
-
-func (s *sys) readlink(path string) (string, error) {
-	p, err := s.v.Walk(s.ctx, cwd, path, 0)
-	if err != nil {
-		return "", err
-	}
-	defer p.Put()
-	return vfs.Readlink(s.ctx, p)
-}
-
 // entries reads up to n entries of an open directory, "." and ".." among them.
-func (f *file) entries(n int) (es []vfs.Dirent) {
+func (f *file) entries(n int) []vfs.Dirent {
 	f.s.t.Helper()
-	err := f.ReadDir(f.s.ctx, func(e vfs.Dirent) bool {
-		if len(es) == n {
-			return false
-		}
-		es = append(es, e)
-		return true
-	})
+	es, err := f.ReadDir(n)
 	f.s.ok(err, "getdents")
 	return es
 }

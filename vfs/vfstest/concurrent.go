@@ -15,29 +15,27 @@ import (
 
 // testConcurrent lets 16 processes work on one small tree at random, and then checks that the tree is sound.
 func testConcurrent(t *testing.T, d Driver) {
-	for _, limit := range []int{0, 4} {
-		t.Run(fmt.Sprintf("cache of %d", limit), func(t *testing.T) {
-			s := newSysConfig(t, d, vfs.Config{MaxDentries: limit})
-			var wg sync.WaitGroup
-			failed := make(chan error, 16)
-			for seed := range uint64(16) {
-				u := *s
-				u.v = s.v.Clone()
-				wg.Go(func() {
-					defer u.v.Release()
-					if err := u.randomWork(rand.New(rand.NewPCG(seed, 1)), 250); err != nil {
-						failed <- err
-					}
-				})
+	newSys(t, d).concurrently()
+}
+
+func (s *sys) concurrently() {
+	s.t.Helper()
+	var wg sync.WaitGroup
+	failed := make(chan error, 16)
+	for seed := range uint64(16) {
+		u := s.as(0, 0)
+		wg.Go(func() {
+			if err := u.randomWork(rand.New(rand.NewPCG(seed, 1)), 250); err != nil {
+				failed <- err
 			}
-			wg.Wait()
-			close(failed)
-			for err := range failed {
-				s.ok(err, "random work")
-			}
-			s.soundTree("/", map[uint64]string{})
 		})
 	}
+	wg.Wait()
+	close(failed)
+	for err := range failed {
+		s.ok(err, "random work")
+	}
+	s.soundTree("/", map[uint64]string{})
 }
 
 // allowed are the errors that calls may meet when others change the tree meanwhile.

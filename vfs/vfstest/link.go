@@ -6,8 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"cloister/vfs"
 )
 
 func testLink(t *testing.T, d Driver) {
@@ -50,16 +48,16 @@ func testLink(t *testing.T, d Driver) {
 	}
 	t.Run("unlinked file", func(t *testing.T) {
 		s := newSys(t, d, "f")
-		p := s.walk("f", 0)
-		defer p.Put()
+		f := s.file("f", unix.O_RDONLY)
+		defer f.close()
 		s.ok(s.unlink("f"), "unlink")
-		s.fails(unix.ENOENT, s.v.LinkAt(s.ctx, p, "", cwd, "g", vfs.WalkEmpty), "linkat")
+		s.fails(unix.ENOENT, s.linkat(f.openFile, "", "g", unix.AT_EMPTY_PATH), "linkat")
 	})
 	t.Run("open file", func(t *testing.T) {
 		s := newSys(t, d, "f")
-		p := s.walk("f", 0)
-		defer p.Put()
-		s.ok(s.v.LinkAt(s.ctx, p, "", cwd, "g", vfs.WalkEmpty), "linkat")
+		f := s.file("f", unix.O_RDONLY)
+		defer f.close()
+		s.ok(s.linkat(f.openFile, "", "g", unix.AT_EMPTY_PATH), "linkat")
 		require.Equal(t, "f", s.get("g"))
 	})
 	if d.has(Symlinks) {
@@ -67,7 +65,7 @@ func testLink(t *testing.T, d Driver) {
 			s := newSys(t, d, "f", "l => f")
 			s.ok(s.link("l", "m"), "link")
 			require.Equal(t, s.attr("l").Ino, s.attr("m").Ino)
-			s.ok(s.v.LinkAt(s.ctx, cwd, "l", cwd, "g", vfs.WalkFollow), "linkat AT_SYMLINK_FOLLOW")
+			s.ok(s.linkat(nil, "l", "g", unix.AT_SYMLINK_FOLLOW), "linkat AT_SYMLINK_FOLLOW")
 			require.Equal(t, s.attr("f").Ino, s.attr("g").Ino)
 		})
 	}

@@ -58,7 +58,7 @@ func testMkdir(t *testing.T, d Driver) {
 	}
 	t.Run("bits", func(t *testing.T) {
 		s := newSys(t, d)
-		s.v.SetUmask(0o022)
+		s.umask(0o022)
 		s.ok(s.mkdir("d", 0o7777), "mkdir")
 		require.EqualValues(t, unix.S_IFDIR|0o1755, s.attr("d").Mode)
 	})

@@ -17,7 +17,8 @@ import (
 // makes another sequence.
 func RunModel(t *testing.T, d Driver, model Driver, seed uint64, calls int) {
 	model.Lacks |= d.Lacks
-	a, b := newSysConfig(t, d, vfs.Config{MaxDentries: 32}), newSys(t, model)
+	a, _ := newView(t, d, vfs.Config{MaxDentries: 32})
+	b := newSys(t, model)
 	r := rand.New(rand.NewPCG(seed, 2))
 	var log []string
 	for range calls {
@@ -53,14 +54,14 @@ func randomCall(r *rand.Rand, lacks Feature) (string, func(*sys) error) {
 	if flags == unix.RENAME_EXCHANGE && lacks&Exchange != 0 {
 		flags = 0
 	}
-	withFile := func(f func(*sys, *vfs.File) error) func(*sys) error {
+	withFile := func(f func(openFile) error) func(*sys) error {
 		return func(s *sys) error {
 			open, err := s.open(p, unix.O_RDWR, 0)
 			if err != nil {
 				return err
 			}
-			err = f(s, open)
-			if cerr := open.Close(s.ctx); err == nil {
+			err = f(open)
+			if cerr := open.Close(); err == nil {
 				err = cerr
 			}
 			return err
@@ -74,15 +75,15 @@ func randomCall(r *rand.Rand, lacks Feature) (string, func(*sys) error) {
 			return s.opens(p, unix.O_CREAT|unix.O_RDWR, mode|0o600)
 		}
 	case n < 10:
-		return fmt.Sprintf("write %s %d bytes at %d", p, size, off), withFile(func(s *sys, f *vfs.File) error {
-			_, err := f.WriteAt(s.ctx, []byte(data), off)
+		return fmt.Sprintf("write %s %d bytes at %d", p, size, off), withFile(func(f openFile) error {
+			_, err := f.WriteAt([]byte(data), off)
 			return err
 		})
 	case n < 11:
 		return fmt.Sprintf("truncate %s %d", p, off), func(s *sys) error { return s.truncate(p, off) }
 	case n < 12 && lacks&PunchHole == 0:
-		return fmt.Sprintf("punch %s %d bytes at %d", p, size+1, off), withFile(func(s *sys, f *vfs.File) error {
-			return f.Fallocate(s.ctx, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, int64(size)+1)
+		return fmt.Sprintf("punch %s %d bytes at %d", p, size+1, off), withFile(func(f openFile) error {
+			return f.Fallocate(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, int64(size)+1)
 		})
 	case n < 14:
 		return "unlink " + p, func(s *sys) error { return s.unlink(p) }

@@ -5,8 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"cloister/vfs"
 )
 
 func testOpen(t *testing.T, d Driver) {
@@ -72,7 +70,7 @@ func testOpen(t *testing.T, d Driver) {
 	}
 	t.Run("mode and umask", func(t *testing.T) {
 		s := newSys(t, d)
-		s.v.SetUmask(0o027)
+		s.umask(0o027)
 		s.ok(s.opens("f", creat, 0o666), "create")
 		require.EqualValues(t, unix.S_IFREG|0o640, s.attr("f").Mode)
 		require.EqualValues(t, 1, s.attr("f").Nlink)
@@ -84,8 +82,8 @@ func testOpen(t *testing.T, d Driver) {
 		u := s.as(1001, 1001)
 		f, err := u.open("tmp/f", unix.O_CREAT|unix.O_RDWR, 0)
 		s.ok(err, "create")
-		defer (&file{s, f}).close()
-		(&file{s, f}).write("x")
+		defer (&file{f, s}).close()
+		(&file{f, s}).write("x")
 	})
 	t.Run("O_TRUNC", func(t *testing.T) {
 		s := newSys(t, d, "f")
@@ -96,29 +94,29 @@ func testOpen(t *testing.T, d Driver) {
 		s := newSys(t, d, "f")
 		f := s.file("f", unix.O_PATH|unix.O_RDWR)
 		defer f.close()
-		_, err := f.Read(s.ctx, make([]byte, 1))
+		_, err := f.Read(make([]byte, 1))
 		s.fails(unix.EBADF, err, "read")
-		_, err = f.Write(s.ctx, make([]byte, 1))
+		_, err = f.Write(make([]byte, 1))
 		s.fails(unix.EBADF, err, "write")
-		_, err = f.Seek(s.ctx, 0, unix.SEEK_SET)
+		_, err = f.Seek(0, unix.SEEK_SET)
 		s.fails(unix.EBADF, err, "lseek")
-		s.fails(unix.EBADF, f.Fsync(s.ctx, false), "fsync")
-		s.fails(unix.EBADF, f.Truncate(s.ctx, 0), "ftruncate")
+		s.fails(unix.EBADF, f.Fsync(), "fsync")
+		s.fails(unix.EBADF, f.Truncate(0), "ftruncate")
 		require.EqualValues(t, 1, f.attr().Size)
 	})
 	t.Run("relative to a directory", func(t *testing.T) {
 		s := newSys(t, d, "d/", "d/f")
-		at := s.walk("d", 0)
-		defer at.Put()
-		f, err := s.v.OpenAt(s.ctx, at, "f", vfs.OpenHow{})
+		at := s.file("d", unix.O_PATH)
+		defer at.close()
+		f, err := s.openat(at.openFile, "f", unix.O_RDONLY, 0)
 		s.ok(err, "openat")
-		s.ok(f.Close(s.ctx), "close")
-		at2 := s.walk("d/f", 0)
-		defer at2.Put()
-		_, err = s.v.OpenAt(s.ctx, at2, "f", vfs.OpenHow{})
+		s.ok(f.Close(), "close")
+		at2 := s.file("d/f", unix.O_PATH)
+		defer at2.close()
+		_, err = s.openat(at2.openFile, "f", unix.O_RDONLY, 0)
 		s.fails(unix.ENOTDIR, err, "openat with a file")
-		f, err = s.v.OpenAt(s.ctx, at2, "/d", vfs.OpenHow{Flags: unix.O_DIRECTORY})
+		f, err = s.openat(at2.openFile, "/d", unix.O_DIRECTORY, 0)
 		s.ok(err, "an absolute path ignores the start")
-		s.ok(f.Close(s.ctx), "close")
+		s.ok(f.Close(), "close")
 	})
 }

@@ -24,8 +24,10 @@ func testReaddir(t *testing.T, d Driver) {
 		require.Equal(t, ".", es[0].Name)
 		require.Equal(t, "..", es[1].Name)
 		require.Equal(t, s.attr("/").Ino, es[0].Ino)
-		require.Equal(t, s.attr("/").Ino, es[1].Ino, ".. of the root")
 		for _, e := range es {
+			if e.Name == ".." && !d.has(RootParent) {
+				continue
+			}
 			a := s.attr("/" + e.Name)
 			require.Equal(t, a.Ino, e.Ino, "d_ino of %s", e.Name)
 			require.Equal(t, a.Mode&unix.S_IFMT>>12, uint32(e.Type), "d_type of %s", e.Name)
@@ -112,15 +114,15 @@ func testReaddir(t *testing.T, d Driver) {
 		all := f.entries(1000)
 		require.Len(t, all, n+2)
 		for _, i := range []int{0, 1, 2, 50, n} {
-			_, err := f.Seek(s.ctx, int64(all[i].Pos), unix.SEEK_SET)
+			_, err := f.Seek(int64(all[i].Pos), unix.SEEK_SET)
 			s.ok(err, "lseek to %d", all[i].Pos)
 			require.Equal(t, all[i+1:], f.entries(1000), "after entry %d", i)
 		}
-		_, err := f.Seek(s.ctx, 0, unix.SEEK_SET)
+		_, err := f.Seek(0, unix.SEEK_SET)
 		s.ok(err, "rewind")
 		require.Equal(t, all, f.entries(1000))
 		s.layout("new")
-		_, err = f.Seek(s.ctx, 0, unix.SEEK_SET)
+		_, err = f.Seek(0, unix.SEEK_SET)
 		s.ok(err, "rewind")
 		require.Len(t, f.entries(1000), n+3)
 	})
@@ -128,6 +130,7 @@ func testReaddir(t *testing.T, d Driver) {
 		s := newSys(t, d, "f")
 		f := s.file("f", unix.O_RDONLY)
 		defer f.close()
-		s.fails(unix.ENOTDIR, f.ReadDir(s.ctx, nil), "getdents")
+		_, err := f.ReadDir(1)
+		s.fails(unix.ENOTDIR, err, "getdents")
 	})
 }

@@ -5,8 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"cloister/vfs"
 )
 
 func testTmpfile(t *testing.T, d Driver) {
@@ -23,18 +21,18 @@ func testTmpfile(t *testing.T, d Driver) {
 	require.EqualValues(t, 0, f.attr().Nlink)
 	require.Empty(t, s.list("d"))
 	if d.has(Links) {
-		s.ok(s.v.LinkAt(s.ctx, f.Path(), "", cwd, "d/named", vfs.WalkEmpty), "linkat")
+		s.ok(s.linkat(f.openFile, "", "d/named", unix.AT_EMPTY_PATH), "linkat")
 		require.EqualValues(t, 1, f.attr().Nlink)
 		require.Equal(t, "unnamed", s.get("d/named"))
 		require.Equal(t, f.attr().Ino, s.attr("d/named").Ino)
 		s.ok(s.unlink("d/named"), "unlink")
-		s.fails(unix.ENOENT, s.v.LinkAt(s.ctx, f.Path(), "", cwd, "d/again", vfs.WalkEmpty), "linkat after unlink")
+		s.fails(unix.ENOENT, s.linkat(f.openFile, "", "d/again", unix.AT_EMPTY_PATH), "linkat after unlink")
 	}
 	f.close()
 	e := s.file("d", flags|unix.O_EXCL)
 	defer e.close()
 	if d.has(Links) {
-		s.fails(unix.ENOENT, s.v.LinkAt(s.ctx, e.Path(), "", cwd, "d/x", vfs.WalkEmpty), "linkat with O_EXCL")
+		s.fails(unix.ENOENT, s.linkat(e.openFile, "", "d/x", unix.AT_EMPTY_PATH), "linkat with O_EXCL")
 	}
 	u := s.as(alice, alice)
 	s.fails(unix.EACCES, u.opens("d", flags, 0o644), "O_TMPFILE without write permission")

@@ -1,6 +1,7 @@
-// Package vfstest is a conformance suite for file-system drivers. It drives a driver
-// as processes do, through a vfs.View, and expects of it what Linux does on
-// tmpfs.
+// Package vfstest is a conformance suite for file systems. It makes the calls that
+// processes make and expects what Linux does on tmpfs.
+//
+// Run tests a driver in this process, through vfs.View:
 //
 //	func TestConformance(t *testing.T) {
 //		vfstest.Run(t, vfstest.Driver{
@@ -12,14 +13,14 @@
 // What a driver cannot do is declared in Lacks, and tested to fail with the errno that
 // is documented there. Every test ends by closing the namespace, which fails if a
 // pin has leaked.
+//
+// RunTasks makes the same calls as system calls, of whoever has them: on the tmpfs and
+// the overlayfs of the kernel, which shows that the suite is right; on a driver that is
+// mounted through FUSE; on the system calls of the library OS.
 package vfstest
 
 import (
-	"context"
 	"testing"
-
-	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"cloister/vfs"
 )
@@ -29,22 +30,26 @@ type Feature uint32
 
 // The features, each with the errno of a driver that lacks it.
 const (
-	Links      Feature = 1 << iota // hard links; EPERM
-	Symlinks                       // EPERM
-	Devices                        // device nodes; EPERM
-	FIFOs                          // FIFOs and sockets; EPERM
-	Owners                         // chown(2) to other users, files of several users; EPERM
-	Times                          // utimensat(2) with given times; EPERM
-	Xattrs                         // EOPNOTSUPP
-	Tmpfile                        // EOPNOTSUPP
-	Exchange                       // RENAME_EXCHANGE; EINVAL
-	Whiteouts                      // Dir.Whiteout and RENAME_WHITEOUT; EINVAL
-	Allocate                       // fallocate(2) with mode 0 and FALLOC_FL_KEEP_SIZE; EOPNOTSUPP
-	PunchHole                      // EOPNOTSUPP
-	ZeroRange                      // EOPNOTSUPP
-	ShiftRange                     // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE; EOPNOTSUPP
-	Sparse                         // holes take no blocks and SEEK_HOLE finds them; no errno: all is data
-	DirLinks                       // link counts of directories count subdirectories; no errno: 1 or more
+	Links         Feature = 1 << iota // hard links; EPERM
+	Symlinks                          // EPERM
+	Devices                           // device nodes; EPERM
+	FIFOs                             // FIFOs and sockets; EPERM
+	Owners                            // chown(2) to other users, files of several users; EPERM
+	Times                             // utimensat(2) with given times; EPERM
+	Xattrs                            // EOPNOTSUPP
+	TrustedXattrs                     // the namespace trusted.*; EOPNOTSUPP
+	Tmpfile                           // EOPNOTSUPP
+	Exchange                          // RENAME_EXCHANGE; EINVAL
+	Whiteouts                         // Dir.Whiteout and RENAME_WHITEOUT; EINVAL
+	Allocate                          // fallocate(2) with mode 0 and FALLOC_FL_KEEP_SIZE; EOPNOTSUPP
+	PunchHole                         // EOPNOTSUPP
+	ZeroRange                         // EOPNOTSUPP
+	ShiftRange                        // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE; EOPNOTSUPP
+	Sparse                            // holes take no blocks and SEEK_HOLE finds them; no errno: all is data
+	DirLinks                          // link counts of directories count subdirectories; no errno: 1 or more
+	RootParent                        // d_ino of ".." in the root is the root's; no errno: any
+	LowerDirs                         // directories that lie in a lower layer are renamed; EXDEV
+	ReadTimes                         // all reads note their time; no errno: those that a cache answers do not
 )
 
 // Driver is what Run tests.
@@ -57,128 +62,76 @@ type Driver struct {
 
 	// Block is the size of the driver's blocks in bytes, for the table of boundary sizes; 0: 4096.
 	Block int
+
+	// HugeFiles says that files can have 1<<63-1 bytes. Otherwise that is EFBIG.
+	HugeFiles bool
+
+	// NewOver, if not nil, returns a fresh file system that shows the files of another one which prepare makes: prepare
+	// mounts and unmounts lower. The files with which a test begins are then made in lower, others in the file system
+	// itself. New is still needed, for mount(2).
+	NewOver func(t *testing.T, prepare func(lower vfs.FileSystem)) vfs.FileSystem
+
+	// start returns root's first process; nil: through vfs.View. See System.
+	start func(t *testing.T, prepare func(process)) process
 }
 
-// Run runs the whole suite.
+// group is a part of the suite.
+type group struct {
+	name string
+	test func(*testing.T, Driver)
+}
+
+// everywhere are the groups that need nothing but a process.
+var everywhere = []group{
+	{"Open", testOpen},
+	{"ReadWrite", testReadWrite},
+	{"Sizes", testSizes},
+	{"Truncate", testTruncate},
+	{"Seek", testSeek},
+	{"Fallocate", testFallocate},
+	{"Mkdir", testMkdir},
+	{"Rmdir", testRmdir},
+	{"Unlink", testUnlink},
+	{"Link", testLink},
+	{"Symlink", testSymlink},
+	{"Mknod", testMknod},
+	{"Rename", testRename},
+	{"RenameExchange", testExchange},
+	{"Readdir", testReaddir},
+	{"Attributes", testAttributes},
+	{"Times", testTimes},
+	{"Permission", testPermission},
+	{"Sticky", testSticky},
+	{"SetID", testSetID},
+	{"Xattr", testXattr},
+	{"Lock", testLock},
+	{"Tmpfile", testTmpfile},
+	{"Limits", testLimits},
+	{"Mount", testMount},
+	{"Concurrent", testConcurrent},
+}
+
+// inProcess are the groups that need more than a process has.
+var inProcess = []group{
+	{"Whiteout", testWhiteout},         // Dir.Whiteout is no system call, and a process does not see that a new file replaces a whiteout
+	{"Cache", testCache},               // the bound of the dentry cache is a setting of the VFS
+	{"CacheConcurrent", testCacheRace}, // likewise
+	{"AccessTime", testAccessTime},     // a day has to pass, and the clock is a setting of the VFS
+}
+
+// Run runs the whole suite in this process.
 func Run(t *testing.T, d Driver) {
+	run(t, d, everywhere)
+	run(t, d, inProcess)
+}
+
+func run(t *testing.T, d Driver, groups []group) {
 	if d.Block == 0 {
 		d.Block = 4096
 	}
-	for _, group := range []struct {
-		name string
-		test func(*testing.T, Driver)
-	}{
-		{"Open", testOpen},
-		{"ReadWrite", testReadWrite},
-		{"Sizes", testSizes},
-		{"Truncate", testTruncate},
-		{"Seek", testSeek},
-		{"Fallocate", testFallocate},
-		{"Mkdir", testMkdir},
-		{"Rmdir", testRmdir},
-		{"Unlink", testUnlink},
-		{"Link", testLink},
-		{"Symlink", testSymlink},
-		{"Mknod", testMknod},
-		{"Rename", testRename},
-		{"RenameExchange", testExchange},
-		{"Readdir", testReaddir},
-		{"Attributes", testAttributes},
-		{"Times", testTimes},
-		{"Permission", testPermission},
-		{"Sticky", testSticky},
-		{"SetID", testSetID},
-		{"Xattr", testXattr},
-		{"Lock", testLock},
-		{"Tmpfile", testTmpfile},
-		{"Whiteout", testWhiteout},
-		{"Limits", testLimits},
-		{"Mount", testMount},
-		{"Cache", testCache},
-		{"Concurrent", testConcurrent},
-	} {
-		t.Run(group.name, func(t *testing.T) { group.test(t, d) })
+	for _, g := range groups {
+		t.Run(g.name, func(t *testing.T) { g.test(t, d) })
 	}
 }
 
 func (d Driver) has(f Feature) bool { return d.Lacks&f == 0 }
-
-// fstype offers a driver to mount(2).
-type fstype struct {
-	t *testing.T
-	d Driver
-}
-
-func (fstype) Name() string   { return "driver" }
-func (fstype) Flags() uintptr { return 0 }
-
-func (t fstype) Mount(context.Context, vfs.MountRequest) (vfs.FileSystem, error) {
-	return t.d.New(t.t), nil
-}
-
-// sys is one namespace with the driver as its root, seen by root.
-type sys struct {
-	t   testing.TB
-	d   Driver
-	ctx context.Context
-	ns  *vfs.Namespace
-	v   *vfs.View
-}
-
-// cwd is where relative paths start.
-var cwd vfs.Path
-
-func newSys(t *testing.T, d Driver, layout ...string) *sys {
-	return newSysConfig(t, d, vfs.Config{}, layout...)
-}
-
-func newSysConfig(t *testing.T, d Driver, cfg vfs.Config, layout ...string) *sys {
-	t.Helper()
-	cfg.Root = d.New(t)
-	cfg.RootType = "driver"
-	cfg.Types = []vfs.FileSystemType{fstype{t, d}}
-	ns, err := vfs.New(cfg)
-	require.NoError(t, err, "new namespace")
-	s := &sys{t: t, d: d, ctx: context.Background(), ns: ns, v: ns.NewView(vfs.RootCred())}
-	s.v.SetUmask(0)
-	t.Cleanup(func() {
-		s.v.Release()
-		require.NoError(t, ns.Close(context.Background()), "close namespace")
-	})
-	s.layout(layout...)
-	return s
-}
-
-// as returns s as another user sees it.
-func (s *sys) as(uid, gid uint32, groups ...uint32) *sys {
-	u := *s
-	u.v = s.v.Clone()
-	u.v.SetCred(&vfs.Cred{RUID: uid, EUID: uid, SUID: uid, RGID: gid, EGID: gid, SGID: gid, Groups: groups})
-	s.t.Cleanup(u.v.Release)
-	return &u
-}
-
-// enter makes path the working directory, which the layout notation and all paths are then relative to.
-func (s *sys) chdir(path string) {
-	s.t.Helper()
-	p, err := s.v.Walk(s.ctx, cwd, path, vfs.WalkFollow|vfs.WalkDirectory)
-	require.NoError(s.t, err, "chdir %s", path)
-	defer p.Put()
-	s.v.SetCwd(p)
-}
-
-func (s *sys) ok(err error, format string, args ...any) {
-	s.t.Helper()
-	require.NoErrorf(s.t, err, format, args...)
-}
-
-// fails checks an errno.
-func (s *sys) fails(want unix.Errno, err error, format string, args ...any) {
-	s.t.Helper()
-	if want == 0 {
-		require.NoErrorf(s.t, err, format, args...)
-		return
-	}
-	require.ErrorIsf(s.t, err, want, format, args...)
-	require.Equalf(s.t, want, vfs.Errno(err), format, args...)
-}

@@ -9,11 +9,14 @@ import (
 	"cloister/vfs"
 )
 
+func (p *view) whiteout(dir, name string) error {
+	return p.walk(dir, 0, func(at vfs.Path) error { return vfs.Whiteout(p.ctx, p.v.Cred(), at, name) })
+}
+
 func testWhiteout(t *testing.T, d Driver) {
-	root := vfs.RootCred()
 	if !d.has(Whiteouts) {
-		s := newSys(t, d, "f", "g")
-		s.fails(unix.EINVAL, vfs.Whiteout(s.ctx, root, s.v.Root(), "f"), "whiteout")
+		s, v := newView(t, d, vfs.Config{}, "f", "g")
+		s.fails(unix.EINVAL, v.whiteout("/", "f"), "whiteout")
 		s.fails(unix.EINVAL, s.rename2("f", "new", unix.RENAME_WHITEOUT), "rename with whiteout")
 		require.Equal(t, "f", s.get("f"))
 		return
@@ -23,22 +26,17 @@ func testWhiteout(t *testing.T, d Driver) {
 		a := s.attr(path)
 		require.True(s.t, a.IsWhiteout(), "%s is a whiteout", path)
 	}
-	whiteout := func(s *sys, dir, name string) error {
-		p := s.walk(dir, 0)
-		defer p.Put()
-		return vfs.Whiteout(s.ctx, root, p, name)
-	}
 	t.Run("replaces", func(t *testing.T) {
-		s := newSys(t, d, "f", "d/", "full/", "full/x")
+		s, v := newView(t, d, vfs.Config{}, "f", "d/", "full/", "full/x")
 		for _, name := range []string{"f", "d", "absent", "f"} {
-			s.ok(whiteout(s, "/", name), "whiteout %s", name)
+			s.ok(v.whiteout("/", name), "whiteout %s", name)
 			white(s, name)
 		}
-		s.fails(unix.ENOTEMPTY, whiteout(s, "/", "full"), "whiteout of a full directory")
+		s.fails(unix.ENOTEMPTY, v.whiteout("/", "full"), "whiteout of a full directory")
 		require.Equal(t, []string{"absent", "d", "f", "full"}, s.list("/"))
 	})
 	t.Run("is replaced", func(t *testing.T) {
-		s := newSys(t, d, "g", "dir/")
+		s, v := newView(t, d, vfs.Config{}, "g", "dir/")
 		for _, c := range []struct {
 			name string
 			do   func(name string) error
@@ -48,30 +46,30 @@ func testWhiteout(t *testing.T, d Driver) {
 			{"rename", func(n string) error { return s.rename2("g", n, unix.RENAME_NOREPLACE) }},
 			{"rename directory", func(n string) error { return s.rename("dir", n) }},
 		} {
-			s.ok(whiteout(s, "/", c.name), "whiteout")
+			s.ok(v.whiteout("/", c.name), "whiteout")
 			s.ok(c.do(c.name), "%s", c.name)
 			a := s.attr(c.name)
 			require.False(t, a.IsWhiteout(), "%s", c.name)
 		}
 		if d.has(Links) {
 			s.layout("h")
-			s.ok(whiteout(s, "/", "link"), "whiteout")
+			s.ok(v.whiteout("/", "link"), "whiteout")
 			s.ok(s.link("h", "link"), "link")
 			require.Equal(t, "h", s.get("link"))
 		}
 	})
 	t.Run("does not count", func(t *testing.T) {
-		s := newSys(t, d, "d/", "e/", "src/", "src/f")
+		s, v := newView(t, d, vfs.Config{}, "d/", "e/", "src/", "src/f")
 		for _, dir := range []string{"d", "e"} {
-			s.ok(whiteout(s, dir, "a"), "whiteout")
-			s.ok(whiteout(s, dir, "b"), "whiteout")
+			s.ok(v.whiteout(dir, "a"), "whiteout")
+			s.ok(v.whiteout(dir, "b"), "whiteout")
 		}
 		s.ok(s.rmdir("d"), "rmdir")
 		s.ok(s.rename("src", "e"), "rename over")
 		require.Equal(t, []string{"f"}, s.list("e"))
 	})
 	t.Run("rename leaves one", func(t *testing.T) {
-		s := newSys(t, d, "f", "d/", "sub/")
+		s, _ := newView(t, d, vfs.Config{}, "f", "d/", "sub/")
 		s.ok(s.rename2("f", "g", unix.RENAME_WHITEOUT), "rename")
 		white(s, "f")
 		require.Equal(t, "f", s.get("g"))
@@ -81,8 +79,8 @@ func testWhiteout(t *testing.T, d Driver) {
 		white(s, "g")
 	})
 	t.Run("is removed", func(t *testing.T) {
-		s := newSys(t, d)
-		s.ok(whiteout(s, "/", "w"), "whiteout")
+		s, v := newView(t, d, vfs.Config{})
+		s.ok(v.whiteout("/", "w"), "whiteout")
 		s.ok(s.unlink("w"), "unlink")
 		require.Empty(t, s.list("/"))
 	})
