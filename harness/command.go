@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cloister/harness/internal/fuserun"
-	"cloister/harness/internal/kernel"
+	"cloister/harness/internal/kernelrun"
 	"cloister/harness/internal/libosrun"
 	"cloister/harness/internal/replay"
 	"cloister/internal/fuseserver"
@@ -27,8 +28,9 @@ const (
 	exitBroken = 2 // a script cannot be read or run, or the command line is wrong
 )
 
-// execute is the program without its process: it returns the exit status.
-func execute(args []string, stdout, stderr io.Writer) int {
+// execute is the program without its process: it returns the exit status. The
+// end of ctx stops it behind the script that is running.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	status := exitPassed
 	root := &cobra.Command{
 		Use:               "harness",
@@ -41,7 +43,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.Execute(); err != nil {
+	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(stderr, "harness: %v\n", err)
 		return exitBroken
 	}
@@ -76,6 +78,9 @@ Exit status: 0 all passed, 1 some failed, 2 a script that cannot be read or run.
 			if o.below != "" && (!path.IsAbs(o.below) || path.Clean(o.below) == "/") {
 				return fmt.Errorf("--below %s: an absolute path other than / expected", o.below)
 			}
+			if o.timeout <= 0 {
+				return fmt.Errorf("--timeout %v: a time above zero expected", o.timeout)
+			}
 			rep, done, err := o.reporter(stdout)
 			if err != nil {
 				return err
@@ -96,14 +101,14 @@ Exit status: 0 all passed, 1 some failed, 2 a script that cannot be read or run.
 	f.StringVar(&o.junit, "junit", "", "write JUnit XML to this `file` as well")
 	f.BoolVar(&o.skipUnsupported, "skip-unsupported", false, "count file calls that do not exist here instead of failing")
 	f.StringVar(&o.below, "below", "", "of a recorded trace, replay only what lies below this `directory`")
-	cmd.MarkFlagsMutuallyExclusive("json", "tap")
+	cmd.MarkFlagsMutuallyExclusive("json", "tap", "verbose") // one form on standard output
 	return cmd
 }
 
 // system returns a fresh System of the kind that --on names, and the
 // conditions that hold there.
 func (o *options) system() (replay.System, map[string]bool, error) {
-	conds := map[string]bool{"libos": false, "linux": false, "fuse": false, "root": true}
+	conds := map[string]bool{"libos": false, "linux": false, "fuse": false, "root": os.Geteuid() == 0}
 	switch o.on {
 	case "libos":
 		conds["libos"] = true
@@ -113,7 +118,7 @@ func (o *options) system() (replay.System, map[string]bool, error) {
 			return nil, nil, errors.New("--on=linux needs root")
 		}
 		conds["linux"] = true
-		return &kernel.System{}, conds, nil
+		return &kernelrun.System{}, conds, nil
 	case "fuse":
 		if os.Geteuid() != 0 {
 			return nil, nil, errors.New("--on=fuse needs root")

@@ -3,9 +3,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"cloister/harness/internal/fuserun"
 )
@@ -14,7 +18,12 @@ func main() {
 	if slices.Equal(os.Args[1:], []string{fuserun.ServeArg}) {
 		serveFUSE()
 	}
-	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+	// An interrupted script is taken down like one that failed: mounts and files
+	// of it do not stay behind.
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	status := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
 }
 
 // serveFUSE is the child process of --on=fuse.

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +21,7 @@ type reporter interface {
 func (o *options) reporter(stdout io.Writer) (rep reporter, done func() error, err error) {
 	switch {
 	case o.json:
-		rep = &jsonReport{enc: json.NewEncoder(stdout)}
+		rep = newJSONReport(stdout)
 	case o.tap:
 		rep = &tapReport{w: stdout}
 	default:
@@ -124,130 +122,4 @@ func (t *textReport) end() error {
 	_, err := fmt.Fprintf(t.w, "%d passed, %d failed, %d skipped, %d broken (%s)\n",
 		t.passed, t.failed, t.skipped, t.broken, tally(t.sum))
 	return err
-}
-
-// jsonReport prints one object for each script.
-type jsonReport struct {
-	enc *json.Encoder
-	err error
-}
-
-// jsonVerdict is a line of --json; its names are a contract.
-type jsonVerdict struct {
-	Script      string `json:"script"`
-	Result      string `json:"result"` // pass, fail, skip, error
-	Calls       int    `json:"calls"`
-	Skipped     int    `json:"skipped"`
-	Unsupported int    `json:"unsupported"`
-	Marked      int    `json:"marked"` // lines for other systems
-	Millis      int64  `json:"ms"`
-	Line        int    `json:"line,omitempty"`
-	Call        string `json:"call,omitempty"`
-	Wanted      string `json:"wanted,omitempty"`
-	Got         string `json:"got,omitempty"`
-	Reason      string `json:"reason,omitempty"` // of a skip or an error
-	Host        string `json:"host,omitempty"`   // with --keep
-}
-
-func (j *jsonReport) begin(int) {}
-
-func (j *jsonReport) script(v verdict) {
-	o := jsonVerdict{
-		Script: v.path, Result: "pass", Calls: v.Calls, Skipped: v.Skipped, Unsupported: v.Unsupported, Marked: v.Marked,
-		Millis: v.took.Milliseconds(), Reason: v.SkipReason, Host: v.host,
-	}
-	switch {
-	case v.err != nil:
-		o.Result, o.Reason = "error", v.err.Error()
-	case v.Failure != nil:
-		o.Result = "fail"
-		o.Line, o.Call, o.Wanted, o.Got = v.Failure.Pos.Line, v.Failure.Call, v.Failure.Wanted, v.Failure.Got
-	case v.SkipReason != "":
-		o.Result = "skip"
-	}
-	j.err = errors.Join(j.err, j.enc.Encode(o))
-}
-
-func (j *jsonReport) end() error { return j.err }
-
-// tapReport prints the Test Anything Protocol, version 14.
-type tapReport struct {
-	w io.Writer
-	n int
-}
-
-func (t *tapReport) begin(scripts int) { fmt.Fprintf(t.w, "TAP version 14\n1..%d\n", scripts) }
-
-func (t *tapReport) script(v verdict) {
-	t.n++
-	name := strings.NewReplacer("\\", "\\\\", "#", "\\#").Replace(v.path)
-	switch {
-	case v.err != nil:
-		fmt.Fprintf(t.w, "not ok %d - %s\n%s", t.n, name, comment(v.err.Error()))
-	case v.Failure != nil:
-		fmt.Fprintf(t.w, "not ok %d - %s\n%s", t.n, name, comment(v.Failure.String()))
-	case v.SkipReason != "":
-		fmt.Fprintf(t.w, "ok %d - %s # SKIP %s\n", t.n, name, v.SkipReason)
-	default:
-		fmt.Fprintf(t.w, "ok %d - %s\n", t.n, name)
-	}
-}
-
-func comment(s string) string { return "# " + strings.ReplaceAll(s, "\n", "\n# ") + "\n" }
-
-func (t *tapReport) end() error { return nil }
-
-// junitReport writes one test suite.
-type junitReport struct {
-	w     io.Writer
-	suite junitSuite
-}
-
-type junitSuite struct {
-	XMLName  xml.Name    `xml:"testsuite"`
-	Name     string      `xml:"name,attr"`
-	Tests    int         `xml:"tests,attr"`
-	Failures int         `xml:"failures,attr"`
-	Errors   int         `xml:"errors,attr"`
-	Skipped  int         `xml:"skipped,attr"`
-	Cases    []junitCase `xml:"testcase"`
-}
-
-type junitCase struct {
-	Name    string     `xml:"name,attr"`
-	Time    string     `xml:"time,attr"` // seconds
-	Failure *junitText `xml:"failure"`
-	Error   *junitText `xml:"error"`
-	Skipped *junitText `xml:"skipped"`
-}
-
-type junitText struct {
-	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
-}
-
-func (j *junitReport) begin(int) { j.suite.Name = "harness" }
-
-func (j *junitReport) script(v verdict) {
-	c := junitCase{Name: v.path, Time: fmt.Sprintf("%.3f", v.took.Seconds())}
-	j.suite.Tests++
-	switch {
-	case v.err != nil:
-		j.suite.Errors++
-		c.Error = &junitText{Message: "cannot be run", Text: v.err.Error()}
-	case v.Failure != nil:
-		j.suite.Failures++
-		c.Failure = &junitText{Message: v.Failure.Call, Text: v.Failure.String()}
-	case v.SkipReason != "":
-		j.suite.Skipped++
-		c.Skipped = &junitText{Message: v.SkipReason}
-	}
-	j.suite.Cases = append(j.suite.Cases, c)
-}
-
-func (j *junitReport) end() error {
-	enc := xml.NewEncoder(j.w)
-	enc.Indent("", "  ")
-	_, err := io.WriteString(j.w, xml.Header)
-	return errors.Join(err, enc.Encode(j.suite), enc.Close())
 }

@@ -36,9 +36,6 @@ func (v verdict) status() int {
 
 // run runs the chosen scripts one after the other and returns the exit status.
 func (o *options) run(ctx context.Context, args []string, rep reporter, stdout io.Writer) (int, error) {
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	paths, err := o.scripts(args)
 	if err != nil {
 		return exitBroken, err
@@ -57,6 +54,9 @@ func (o *options) run(ctx context.Context, args []string, rep reporter, stdout i
 		rep.script(v)
 		status = max(status, v.status())
 		behind = script.Print(&script.File{Sections: v.sections})
+		if ctx.Err() != nil {
+			break // interrupted, and v says so
+		}
 	}
 	err = rep.end()
 	if o.verbose && len(paths) == 1 {
@@ -65,6 +65,10 @@ func (o *options) run(ctx context.Context, args []string, rep reporter, stdout i
 	}
 	return status, err
 }
+
+// errInterrupted is the error of a script that was running at the end of the
+// program.
+var errInterrupted = errors.New("interrupted")
 
 // runScript runs one script on a fresh System with a scratch directory of its
 // own.
@@ -116,7 +120,9 @@ func (o *options) runScript(ctx context.Context, path string, stdout io.Writer) 
 		cfg.Verbose = stdout
 		fmt.Fprintf(stdout, "# %s\n", path)
 	}
-	v.Outcome, v.err = limited(ctx, o.timeout, cfg, f)
+	if v.Outcome, v.err = limited(ctx, o.timeout, cfg, f); ctx.Err() != nil {
+		v.err = errInterrupted
+	}
 	return v
 }
 
@@ -161,14 +167,10 @@ func limited(ctx context.Context, d time.Duration, cfg replay.Config, f *script.
 
 // timedOut is the failure of a script that was at line l when its time was over.
 func timedOut(f *script.File, l *script.Line, d time.Duration) *replay.Failure {
-	fail := &replay.Failure{
-		Pos: script.Pos{File: f.Name, Line: 1, Col: 1}, Call: "the whole script",
-		Wanted: "an end within " + d.String(), Got: "still running",
+	wanted, got := "an end within "+d.String(), "still running"
+	if l == nil {
+		start := script.Pos{File: f.Name, Line: 1, Col: 1}
+		return &replay.Failure{Pos: start, Msg: "its time is over", Call: "start of the system", Wanted: wanted, Got: got}
 	}
-	if l != nil {
-		plain := *l
-		plain.Conds = nil
-		fail.Pos, fail.Call = l.Pos, plain.String()
-	}
-	return fail
+	return replay.Differs(l, 0, "its time is over", wanted, got)
 }

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cloister/harness/internal/kernel"
 	"cloister/harness/internal/replay"
+	"cloister/internal/kernel"
 )
 
 // ServeArg is the only argument of the process that serves: a program that has

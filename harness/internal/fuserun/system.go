@@ -14,14 +14,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cloister/harness/internal/kernel"
+	"cloister/harness/internal/kernelrun"
 	"cloister/harness/internal/replay"
 )
 
 // System is a kernel whose mounts a child process serves. The zero value is
 // ready.
 type System struct {
-	kernel kernel.System
+	kernel kernelrun.System
 
 	mu    sync.Mutex
 	child *child // nil: not started

@@ -107,7 +107,7 @@ const firstSpare = 512
 // 2. moves says that it changes the file offset.
 func (c *call) readInto(read func([]byte) (int, error), moves bool) (int64, error) {
 	p, bad := c.buffer(1, c.args[2].num)
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	n, err := read(p)
@@ -127,7 +127,7 @@ func (c *call) readInto(read func([]byte) (int, error), moves bool) (int64, erro
 // writeFrom makes a call that writes argument 1, whose length is argument 2.
 func (c *call) writeFrom(write func([]byte) (int, error)) (int64, error) {
 	p, bad := c.data(c.args[1].v, c.args[2].num)
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	n, err := write(p) // without data if it cannot be read: the descriptor is checked first
@@ -180,7 +180,7 @@ func (c *call) vector(fill bool) (iov [][]byte, lens script.Array) {
 
 func (c *call) readVector(read func([][]byte) (int, error)) (int64, error) {
 	iov, a := c.vector(false)
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	n, err := read(iov)
@@ -208,7 +208,7 @@ func (c *call) readVector(read func([][]byte) (int, error)) (int64, error) {
 
 func (c *call) writeVector(write func([][]byte) (int, error)) (int64, error) {
 	iov, _ := c.vector(true)
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	return count(write(iov))

@@ -24,11 +24,12 @@ func mount(c *call) (int64, error) {
 	var s [5]string
 	var null, bad [5]bool
 	for _, i := range []int{0, 1, 2, 4} {
+		c.at = i
 		s[i], bad[i] = c.text(c.args[i].v)
 		_, null[i] = c.args[i].v.(script.Null)
 		c.mustBeSet(c.args[i].v)
 	}
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	for _, i := range []int{2, 0, 4} {

@@ -57,7 +57,7 @@ var nameCalls = map[string]entry{
 	"chdir": {args: "path", make: func(c *call) (int64, error) { return done(c.Chdir(c.args[0].str)) }},
 	"getcwd": {args: "raw int", make: func(c *call) (int64, error) {
 		p, bad := c.buffer(0, c.args[1].num)
-		if c.problem != "" {
+		if c.problem != nil {
 			return 0, nil
 		}
 		n, err := c.Getcwd(p)
@@ -77,7 +77,7 @@ var nameCalls = map[string]entry{
 // behind it its size.
 func readlink(c *call, dirfd int, path string, out int) (int64, error) {
 	p, bad := c.buffer(out, c.args[out+1].num)
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	n, err := c.Readlinkat(dirfd, path, p)

@@ -30,7 +30,7 @@ func openat2(c *call) (int64, error) {
 			c.cannot("no member %q in struct open_how", f.Name)
 		}
 	}
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	return count(c.Openat2(c.int(0), c.args[1].str, &how, c.int(3)))

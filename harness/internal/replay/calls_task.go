@@ -45,7 +45,7 @@ var taskCalls = map[string]entry{
 		for i, e := range a.Elems {
 			groups[i] = int(c.number(e))
 		}
-		if c.problem != "" {
+		if c.problem != nil {
 			return 0, nil
 		}
 		return done(c.Setgroups(groups))
@@ -62,7 +62,7 @@ func fcntl(c *call) (int64, error) {
 		return c.lock(cmd)
 	}
 	arg := c.number(c.args[2].v)
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	n, err := c.Fcntl(c.int(0), cmd, int(arg))

@@ -53,7 +53,7 @@ var xattrCalls = map[string]entry{
 func (c *call) getxattr(get func(attr string, p []byte) (int, error)) (int64, error) {
 	p, bad := c.buffer(2, c.args[3].num)
 	switch {
-	case c.problem != "":
+	case c.problem != nil:
 		return 0, nil
 	case c.args[1].bad:
 		return 0, unix.EFAULT // the name is copied before the path (fs/xattr.c)
@@ -101,7 +101,7 @@ func (c *call) setxattr(set func(attr string, p []byte, flags int) error) (int64
 		p, bad = c.data(c.args[2].v, size)
 	}
 	switch {
-	case c.problem != "":
+	case c.problem != nil:
 		return 0, nil
 	case c.args[1].bad || bad && size <= xattrSizeMax:
 		return 0, unix.EFAULT
@@ -116,7 +116,7 @@ const xattrSizeMax = 65536
 // it. They are compared as a set: "a\0b\0" or ["a", "b"].
 func (c *call) listxattr(list func(p []byte) (int, error)) (int64, error) {
 	p, bad := c.buffer(1, c.args[2].num)
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	n, err := list(p)
@@ -151,8 +151,7 @@ func (c *call) listxattr(list func(p []byte) (int, error)) (int64, error) {
 	}
 	if got := terminated(string(p[:n])); !matchNames(want, more, got) {
 		c.shown[1] = script.Text(string(p[:n]))
-		c.wanted = "names " + script.Format(c.src.Args[1])
-		c.got = "names " + script.Format(c.shown[1])
+		c.differ(1, c.src.Args[1], c.shown[1])
 	}
 	return int64(n), nil
 }

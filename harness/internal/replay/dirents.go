@@ -12,7 +12,7 @@ import (
 // getdents makes getdents64 and getdents. Names are compared as a set, types where given.
 func (c *call) getdents(get func(fd int, p []byte) (int, error), layout direntLayout) (int64, error) {
 	p, bad := c.buffer(1, c.args[2].num)
-	if c.problem != "" {
+	if c.problem != nil {
 		return 0, nil
 	}
 	n, err := get(c.int(0), p)
@@ -55,8 +55,7 @@ func (c *call) getdents(get func(fd int, p []byte) (int, error), layout direntLa
 			}})
 		}
 		c.shown[1] = actual
-		c.wanted = "names " + script.Format(want)
-		c.got = "names " + script.Format(actual)
+		c.differ(1, want, actual)
 	}
 	return int64(n), nil
 }

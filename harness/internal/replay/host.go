@@ -34,7 +34,9 @@ func (h *host) close() { h.root.Close() }
 // layOut writes the files behind a script: "host/a/b" becomes $HOST/a/b.
 func (h *host) layOut(f *script.File) error {
 	for _, s := range f.Sections {
-		fail := func(msg string) error { return &ScriptError{script.Pos{File: f.Name, Line: s.Line, Col: 1}, msg} }
+		fail := func(msg string) error {
+			return &script.Error{Pos: script.Pos{File: f.Name, Line: s.Line, Col: 1}, Line: "-- " + s.Name + " --", Msg: msg}
+		}
 		name, ok := strings.CutPrefix(s.Name, "host/")
 		if !ok {
 			return fail("files behind a script lie below host/")
@@ -98,8 +100,9 @@ var hostVerbs = map[string]hostVerb{
 
 // hostLine does what a host: line says.
 func (r *runner) hostLine(l *script.Line, s *script.Host) error {
+	col := 0 // of the argument that is looked at
 	cannot := func(format string, args ...any) error {
-		return &ScriptError{l.Pos, "host: " + s.Verb + ": " + r.vars.hide(fmt.Sprintf(format, args...))}
+		return l.Wrong(col, "host: "+s.Verb+": "+r.vars.hide(fmt.Sprintf(format, args...)))
 	}
 	v, ok := hostVerbs[s.Verb]
 	if !ok {
@@ -111,6 +114,7 @@ func (r *runner) hostLine(l *script.Line, s *script.Host) error {
 	}
 	args := make([]string, len(words))
 	for i, word := range words {
+		col = l.Columns.Arg(i)
 		text, unset := r.vars.expand(s.Args[i])
 		if unset != "" && word != "BYTES" && word != "TEXT" {
 			return cannot("$%s has no value", unset)
@@ -124,16 +128,18 @@ func (r *runner) hostLine(l *script.Line, s *script.Host) error {
 		}
 		args[i] = text
 	}
+	col = l.Columns.Result
 	if s.Want != nil && v.look == nil {
 		return cannot("it has no result to compare")
 	}
 	if v.do != nil {
+		col = 0
 		differs, err := v.do(r.host, args)
 		if err != nil {
 			return cannot("%v", err)
 		}
 		if differs != "" {
-			r.out.Failure = &Failure{Pos: l.Pos, Call: l.String(), Wanted: "it holds", Got: r.vars.hide(differs)}
+			r.out.Failure = Differs(l, 0, "the host's files differ", "it holds", r.vars.hide(differs))
 		}
 		return nil
 	}
@@ -149,7 +155,7 @@ func (r *runner) hostLine(l *script.Line, s *script.Host) error {
 		return cannot("%s", why)
 	}
 	if !same {
-		r.out.Failure = &Failure{Pos: l.Pos, Call: l.String(), Wanted: script.Format(s.Want), Got: r.vars.hide(script.Format(got))}
+		r.out.Failure = Differs(l, col, "the host's files differ", script.Format(s.Want), r.vars.hide(script.Format(got)))
 	}
 	return nil
 }

@@ -16,24 +16,31 @@ type Outcome struct {
 	Failure     *Failure // nil: every answer was as expected
 }
 
-// Failure is the first answer that was not as expected, in the script's
-// notation.
+// Failure is the first answer that was not as expected.
 type Failure struct {
-	Pos         script.Pos
-	Call        string
-	Wanted, Got string
+	Pos         script.Pos // of what differs: an argument, the result
+	Line        string     // as it stands in the script
+	Msg         string     // what differs
+	Call        string     // in canonical form, without its result
+	Wanted, Got string     // in the script's notation
 }
 
-// String returns the failure on four lines.
+// String returns the place and what differs, the line with a caret under it,
+// what was wanted and what came.
 func (f *Failure) String() string {
-	return fmt.Sprintf("%s:%d: %s\n    wanted: %s\n    got:    %s", f.Pos.File, f.Pos.Line, f.Call, f.Wanted, f.Got)
+	place := script.Error{Pos: f.Pos, Line: f.Line, Msg: f.Msg}
+	return fmt.Sprintf("%s\n    wanted: %s\n    got:    %s", place.Error(), f.Wanted, f.Got)
 }
 
-// A ScriptError is a line that can be read but not run.
-type ScriptError struct {
-	Pos script.Pos
-	Msg string
+// Differs returns the failure of line l at column col of its text; 0 stands for
+// the beginning of the statement.
+func Differs(l *script.Line, col int, msg, wanted, got string) *Failure {
+	plain := *l
+	plain.Conds, plain.Task = nil, 0
+	if c, ok := l.Stmt.(*script.Call); ok {
+		bare := *c
+		bare.Result = script.Result{}
+		plain.Stmt = &bare
+	}
+	return &Failure{Pos: l.At(col), Line: l.Text, Msg: msg, Call: plain.String(), Wanted: wanted, Got: got}
 }
-
-// Error returns file:line:col and the reason.
-func (e *ScriptError) Error() string { return e.Pos.String() + ": " + e.Msg }

@@ -217,7 +217,7 @@ func TestHostStaysBelow(t *testing.T) {
 			f, err := script.Parse("s.txt", []byte("host: symlink "+outside+" out\n"+line))
 			require.NoError(t, err)
 			_, err = replay.Run(t.Context(), replay.Config{System: &recorder{}, Host: t.TempDir()}, f)
-			var bad *replay.ScriptError
+			var bad *script.Error
 			require.ErrorAs(t, err, &bad)
 			require.Equal(t, 2, bad.Pos.Line)
 			content, err := os.ReadFile(filepath.Join(outside, "f"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ type Config struct {
 	At *atomic.Pointer[script.Line]
 }
 
-// Run plays f. The error is a *ScriptError if a line cannot be run; another
+// Run plays f. The error is a *script.Error if a line cannot be run; another
 // one if the System cannot be started.
 func Run(ctx context.Context, cfg Config, f *script.File) (Outcome, error) {
 	vars := map[string]string{"HOST": cfg.Host}
@@ -122,11 +123,13 @@ func (r *runner) end(ctx context.Context, f *script.File) {
 		return
 	}
 	if err := r.stop(ctx); err != nil {
-		pos := script.Pos{File: f.Name, Line: 1, Col: 1}
-		if n := len(f.Lines); n > 0 {
-			pos = f.Lines[n-1].Pos
+		r.out.Failure = &Failure{
+			Pos: script.Pos{File: f.Name, Line: 1, Col: 1}, Msg: "something is left in use", Call: "end of the script",
+			Wanted: "everything is unmounted", Got: r.vars.hide(err.Error()),
 		}
-		r.out.Failure = &Failure{Pos: pos, Call: "end of the script", Wanted: "everything is unmounted", Got: r.vars.hide(err.Error())}
+		if n := len(f.Lines); n > 0 {
+			r.out.Failure.Pos, r.out.Failure.Line = f.Lines[n-1].Pos, f.Lines[n-1].Text
+		}
 		r.cfg.System.Kill()
 	}
 }
@@ -139,7 +142,7 @@ func (r *runner) line(ctx context.Context, l *script.Line) (goOn bool, err error
 	for _, c := range l.Conds {
 		holds, known := r.cfg.Conds[c.Name]
 		if !known {
-			return false, &ScriptError{l.Pos, "unknown condition [" + c.Name + "]"}
+			return false, l.Wrong(strings.Index(l.Text, c.Name)+1, "unknown condition ["+c.Name+"]")
 		}
 		if holds == c.Not {
 			r.out.Marked++
@@ -173,7 +176,7 @@ func (r *runner) line(ctx context.Context, l *script.Line) (goOn bool, err error
 // call makes one system call and judges it.
 func (r *runner) call(l *script.Line, s *script.Call) error {
 	cannot := func(format string, args ...any) error {
-		return &ScriptError{l.Pos, r.vars.hide(fmt.Sprintf(format, args...))}
+		return l.Wrong(0, r.vars.hide(fmt.Sprintf(format, args...)))
 	}
 	t, err := r.tasks.find(l.Task)
 	if err != nil {
@@ -217,10 +220,10 @@ func (r *runner) call(l *script.Line, s *script.Call) error {
 		r.out.Skipped++
 		return nil
 	}
-	c := &call{run: r, proc: t.proc, Task: t.proc.Task, src: s}
+	c := &call{run: r, proc: t.proc, Task: t.proc.Task, line: l, src: s}
 	n, callErr := c.make(e)
-	if c.problem != "" {
-		return cannot("%s: %s", s.Name, c.problem)
+	if c.problem != nil {
+		return c.problem
 	}
 	if c.missing {
 		r.notOffered(l, s, "no "+s.Name+" of this form")
@@ -241,13 +244,7 @@ func (r *runner) call(l *script.Line, s *script.Call) error {
 	result, fail := c.judge(e, n, callErr)
 	shown := *s
 	shown.Args, shown.Result = c.shown, result
-	if fail != nil {
-		fail.Pos = l.Pos
-		plain := *s
-		plain.Result = script.Result{}
-		fail.Call = script.FormatCall(&plain)
-		r.out.Failure = fail
-	}
+	r.out.Failure = fail
 	r.echo(&script.Line{Task: l.Task, Stmt: &shown})
 	return nil
 }
@@ -257,10 +254,7 @@ func (r *runner) call(l *script.Line, s *script.Call) error {
 func (r *runner) notOffered(l *script.Line, s *script.Call, why string) {
 	r.out.Unsupported++
 	if !r.cfg.SkipUnsupported {
-		r.out.Failure = &Failure{
-			Pos: l.Pos, Call: script.FormatCall(s),
-			Wanted: "a call that the system offers", Got: why + " (--skip-unsupported goes on without)",
-		}
+		r.out.Failure = Differs(l, 0, why+" (--skip-unsupported goes on without)", "a call that the system offers", why)
 	}
 }
 
@@ -289,13 +283,13 @@ func (r *runner) echo(l *script.Line) {
 func (r *runner) enclave(ctx context.Context, l *script.Line, s *script.Enclave) error {
 	id, why := changed(r.id, s)
 	if why != "" {
-		return &ScriptError{l.Pos, why}
+		return l.Wrong(0, why)
 	}
 	if s.Verb == "kill" {
 		r.cfg.System.Kill() // before the tasks exit: closing their files must not help
 		r.tasks.exitAll()
 	} else if err := r.stop(ctx); err != nil {
-		r.out.Failure = &Failure{Pos: l.Pos, Call: l.String(), Wanted: "everything is unmounted", Got: r.vars.hide(err.Error())}
+		r.out.Failure = Differs(l, 0, "something is left in use", "everything is unmounted", r.vars.hide(err.Error()))
 		r.cfg.System.Kill()
 		return nil
 	}

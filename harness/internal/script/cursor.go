@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Error is a line that is not in the notation.
+// Error is a line of a script that cannot be read, or not be run.
 type Error struct {
 	Pos  Pos
 	Line string // the whole line
@@ -15,15 +15,7 @@ type Error struct {
 // Error returns the place and the reason, and below them the line with a
 // caret under the offending byte.
 func (e *Error) Error() string {
-	pad := make([]byte, 0, e.Pos.Col)
-	for i := range min(e.Pos.Col-1, len(e.Line)) {
-		if e.Line[i] == '\t' {
-			pad = append(pad, '\t')
-		} else if e.Line[i]&0xC0 != 0x80 { // one column for each UTF-8 sequence
-			pad = append(pad, ' ')
-		}
-	}
-	return fmt.Sprintf("%s: %s\n\t%s\n\t%s^", e.Pos, e.Msg, e.Line, pad)
+	return fmt.Sprintf("%s: %s\n%s", e.Pos, e.Msg, excerpt(e.Line, e.Pos.Col))
 }
 
 // cursor walks over one line. Its methods stop at the first error, which
@@ -34,6 +26,7 @@ type cursor struct {
 	pos  Pos // of the line; Col is computed
 	err  *Error
 	deep int // nesting of values
+	cols Columns
 }
 
 func (c *cursor) fail(at int, format string, args ...any) {
@@ -78,6 +71,12 @@ func (c *cursor) space() {
 			return
 		}
 	}
+}
+
+// place notes that an argument of the line begins behind the blanks here.
+func (c *cursor) place() {
+	c.space()
+	c.cols.Args = append(c.cols.Args, c.i+1)
 }
 
 // accept skips blanks and then lit, if it comes next.

@@ -32,6 +32,39 @@ type Line struct {
 	Conds    []Cond
 	Task     int // the number of the task; 0: not given
 	Stmt     Stmt
+	Text     string  // as it was written; the two halves of a call in one
+	Columns  Columns // in Text
+}
+
+// Columns says where the parts of a call or a host: line stand in the text of
+// their Line. They count from 1, in bytes; 0: the part is not there.
+type Columns struct {
+	Args   []int
+	Result int
+}
+
+// Arg returns the column of argument i, 0 if it is not there.
+func (c Columns) Arg(i int) int {
+	if i < 0 || i >= len(c.Args) {
+		return 0
+	}
+	return c.Args[i]
+}
+
+// At returns the place of column col of the line's text; 0 stands for the
+// beginning of the statement.
+func (l *Line) At(col int) Pos {
+	p := l.Pos
+	if col != 0 {
+		p.Col = col
+	}
+	return p
+}
+
+// Wrong returns the error that msg describes at column col, which counts as in
+// At.
+func (l *Line) Wrong(col int, msg string) *Error {
+	return &Error{Pos: l.At(col), Line: l.Text, Msg: msg}
 }
 
 // Cond is [name] or [!name] before a line.

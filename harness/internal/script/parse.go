@@ -62,6 +62,7 @@ func (p *parser) line(pos Pos, s string) error {
 	l.Conds, l.Task = c.prefix()
 	c.space()
 	l.Pos.Col = c.i + 1
+	l.Text = s
 	if c.err != nil {
 		return c.err
 	}
@@ -78,6 +79,7 @@ func (p *parser) line(pos Pos, s string) error {
 	if c.err != nil {
 		return c.err
 	}
+	l.Columns = c.cols
 	p.file.Lines = append(p.file.Lines, l)
 	return nil
 }
@@ -186,12 +188,14 @@ func (p *parser) resumed(c *cursor, l *Line) error {
 	if joined.err != nil {
 		return joined.err
 	}
+	whole := l
 	if makesTask(name) {
-		first.Stmt = stmt
-		return nil
+		whole = first
+	} else {
+		p.file.Lines = append(p.file.Lines, l)
 	}
-	l.Stmt = stmt
-	p.file.Lines = append(p.file.Lines, l)
+	whole.Stmt = stmt
+	whole.Text, whole.Columns, whole.Pos.Col = joined.s, joined.cols, 1
 	return nil
 }
 

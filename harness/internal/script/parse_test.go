@@ -119,6 +119,51 @@ func TestPointsAtMistakes(t *testing.T) {
 	}
 }
 
+// TestExcerpts checks what is shown of long and odd lines.
+func TestExcerpts(t *testing.T) {
+	for _, tc := range []struct {
+		name, line   string
+		shown, caret string
+	}{
+		{"tabs stay", "\tclose(\t]", "\tclose(\t]", "\t      \t^"},
+		{"letters of several bytes take one place", `open("äß", ]`, `open("äß", ]`, strings.Repeat(" ", 11) + "^"},
+		{"no control characters, no broken letters", "open(\"\x1b\xff\u009b\", ]", `open("???", ]`, strings.Repeat(" ", 12) + "^"},
+		{
+			"a long line is cut", `write(3, "` + strings.Repeat("ä", 1000) + `", ], ` + strings.Repeat("ö", 100),
+			"..." + strings.Repeat("ä", 47) + `", ], ` + strings.Repeat("ö", 27) + "...", strings.Repeat(" ", 53) + "^",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := script.Parse("t.txt", []byte(tc.line))
+			require.Error(t, err)
+			require.Equal(t, []string{"\t" + tc.shown, "\t" + tc.caret}, strings.Split(err.Error(), "\n")[1:])
+		})
+	}
+}
+
+// TestColumns checks that a line knows where its arguments and its result are.
+func TestColumns(t *testing.T) {
+	for _, tc := range []struct {
+		line   string
+		args   []int
+		result int
+	}{
+		{`open("/a",  O_RDONLY|O_CREAT, 0644) =  3`, []int{6, 13, 31}, 40},
+		{`[libos] [pid 7] stat("é", {st_mode=1, ...})`, []int{22, 28}, 0},
+		{`readv(3, [{iov_base="a", iov_len=1}], 1) = -1 EBADF (Bad, "bad")`, []int{7, 10, 39}, 44},
+		{`ioctl(3, BTRFS_IOC_CLONE or FICLONE, 4) = ?`, []int{7, 10, 38}, 43},
+		{`sync() = 0`, nil, 10},
+		{`host: ls  a = ["b"]`, []int{11}, 15},
+		{"7 read(3,  <unfinished ...>\n7 <... read resumed>\"ab\", 2) = 2", []int{6, 9, 15}, 20},
+	} {
+		l := one(t, tc.line)
+		require.Equal(t, script.Columns{Args: tc.args, Result: tc.result}, l.Columns, tc.line)
+		for i, col := range tc.args {
+			require.NotContains(t, " ,", string(l.Text[col-1]), "argument %d of %s", i, tc.line)
+		}
+	}
+}
+
 func TestJoinsUnfinishedCalls(t *testing.T) {
 	f, err := script.Parse("t.txt", []byte(`7 read(3,  <unfinished ...>
 8 close(4) = 0
@@ -191,7 +236,7 @@ func FuzzParse(f *testing.F) {
 // plain removes places, which printing changes.
 func plain(f *script.File) *script.File {
 	for _, l := range f.Lines {
-		l.Pos = script.Pos{}
+		l.Pos, l.Text, l.Columns = script.Pos{}, "", script.Columns{}
 	}
 	for i := range f.Sections {
 		f.Sections[i].Line = 0

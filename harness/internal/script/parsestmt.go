@@ -71,8 +71,10 @@ func (c *cursor) call() Stmt {
 // names for one request, "BTRFS_IOC_CLONE or FICLONE", the last one stays.
 func (c *cursor) ioctl() []Value {
 	try := *c
+	try.place()
 	fd := try.value()
 	try.expect(",", "behind the descriptor")
+	try.place()
 	for {
 		at := try.i
 		try.space()
@@ -132,6 +134,7 @@ func (c *cursor) result() (r Result) {
 	}
 	c.space()
 	at := c.i
+	c.cols.Result = at + 1
 	switch {
 	case c.accept("?"):
 		r.Kind = Any
@@ -198,6 +201,12 @@ func ErrnoName(e unix.Errno) string {
 	return unix.ErrnoName(e)
 }
 
+// ErrnoText returns what strerror(3) says of e.
+func ErrnoText(e unix.Errno) string {
+	text := e.Error() // the same, but for the first letter
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
 func (c *cursor) host() Stmt {
 	c.space()
 	at := c.i
@@ -208,9 +217,12 @@ func (c *cursor) host() Stmt {
 	for !c.end() && c.peek() != '#' {
 		if c.rest() == "=" || strings.HasPrefix(c.rest(), "= ") {
 			c.i++
+			c.space()
+			c.cols.Result = c.i + 1
 			h.Want = c.value()
 			break
 		}
+		c.place()
 		if c.peek() == '"' {
 			at := c.i
 			v := c.quoted()

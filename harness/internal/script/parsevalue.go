@@ -119,6 +119,9 @@ func (c *cursor) list(closing string) (list []Value, more bool) {
 		return nil, false
 	}
 	for c.err == nil {
+		if c.deep == 0 {
+			c.place()
+		}
 		at := c.i
 		v := c.value()
 		if _, rest := v.(Rest); rest && closing == "]" {
