@@ -3,12 +3,14 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 GO          ?= go
 FUZZTIME    ?= 30s
+DIFFOPS     ?= 10000000
+DIFFSEED    ?= $(shell date +%s)
 RACE_PKGS   ?= ./...
 BIN         := bin
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e crash fuzz bench bench-gvisor cover lint ci enclave clean
+.PHONY: help build run test race e2e crash fuzz fuzz-diff bench bench-gvisor cover lint ci enclave clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +40,9 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s) each
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 	  done; done
+
+fuzz-diff: ## DIFFOPS random calls on ramfs and on HostFS beside the kernel (seed DIFFSEED); needs root
+	$(GO) test -count=1 -v -timeout 120m -run 'Ramfs|HostfsOnTmpfs' ./e2e/difftest -ops $(DIFFOPS) -seed $(DIFFSEED)
 
 bench: ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

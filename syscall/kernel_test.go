@@ -2,13 +2,14 @@ package syscall_test
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"cloister/internal/testenv"
 )
 
 // kernel is the real kernel, on a thread of its own with a private mount
@@ -23,9 +24,7 @@ type kernel struct {
 // newKernel skips the test where no such thread can be had.
 func newKernel(t testing.TB) *kernel {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a private mount namespace with its own root needs root")
-	}
+	testenv.NeedRoot(t) // for a private mount namespace
 	k, err := startKernel(t.TempDir())
 	if err != nil {
 		t.Skipf("no private mount namespace: %v", err)

@@ -11,7 +11,7 @@ import (
 // Errors: those of the walk; EEXIST if anything is there, a dangling symlink too; EROFS, EACCES,
 // ENOENT.
 func (v *View) MkdirAt(ctx context.Context, at Path, path string, mode uint32) error {
-	return v.createAt(ctx, at, path, creation{kind: unix.S_IFDIR, mode: mode & 0o7777 &^ v.umask})
+	return v.createAt(ctx, at, path, creation{kind: unix.S_IFDIR, mode: mode, umask: v.umask})
 }
 
 // MknodAt makes a regular or special file (mknodat(2)); the type is in mode.
@@ -25,7 +25,7 @@ func (v *View) MknodAt(ctx context.Context, at Path, path string, mode uint32, r
 	if kind == 0 {
 		kind = unix.S_IFREG
 	}
-	return v.createAt(ctx, at, path, creation{kind: kind, mode: mode & 0o7777 &^ v.umask, rdev: rdev})
+	return v.createAt(ctx, at, path, creation{kind: kind, mode: mode & 0o7777, umask: v.umask, rdev: rdev})
 }
 
 // SymlinkAt makes a symlink to target (symlinkat(2)).

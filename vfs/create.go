@@ -27,7 +27,8 @@ type Times struct{ Atime, Mtime unix.Timespec }
 type creation struct {
 	name   string // "" for an unnamed file
 	kind   uint32 // S_IFMT bits
-	mode   uint32 // permission bits, umask applied
+	mode   uint32 // permission bits
+	umask  uint32 // applied to mode in the end
 	rdev   uint64
 	target string // of a symlink
 	link   Inode  // existing inode for a hard link
@@ -145,14 +146,7 @@ func (p Path) createIn(ctx context.Context, cred *Cred, c *creation) (made, old 
 	if err := c.check(p, old, err); err != nil {
 		return nil, old, err
 	}
-	linkErr := c.mayLink(ctx, cred)
-	if linkErr == unix.EPERM {
-		return nil, old, linkErr
-	}
-	attr, err := p.newAttr(ctx, cred, c)
-	if err == nil {
-		err = linkErr
-	}
+	attr, err := p.mayMake(ctx, cred, c)
 	if err != nil {
 		return nil, old, err
 	}
@@ -205,6 +199,25 @@ func (c *creation) make(ctx context.Context, dir Dir, a CreateAttr) (Inode, erro
 	return dir.Mknod(ctx, c.name, c.rdev, a)
 }
 
+// mayMake makes the checks of permission, and returns the attributes of the new file.
+func (p Path) mayMake(ctx context.Context, cred *Cred, c *creation) (CreateAttr, error) {
+	if c.link == nil {
+		return p.newAttr(ctx, cred, c)
+	}
+	target, err := c.link.Getattr(ctx, permMask|unix.STATX_NLINK)
+	if err != nil {
+		return CreateAttr{}, err
+	}
+	if err := mayLink(cred, &target); err != nil {
+		return CreateAttr{}, err
+	}
+	attr, err := p.newAttr(ctx, cred, c)
+	if err != nil {
+		return CreateAttr{}, err
+	}
+	return attr, c.linkable(&target)
+}
+
 // newAttr checks that cred may add a name and returns the attributes of the new file.
 func (p Path) newAttr(ctx context.Context, cred *Cred, c *creation) (CreateAttr, error) {
 	dir, err := p.dentry.dir.Getattr(ctx, permMask)
@@ -230,6 +243,7 @@ func (p Path) newAttr(ctx context.Context, cred *Cred, c *creation) (CreateAttr,
 		Xattrs: c.opt.Xattrs,
 	}
 	inheritGroup(cred, &dir, &a, c)
+	a.Mode &^= c.umask & 0o777 // after the set-group-ID bit (fs/namei.c: vfs_prepare_mode)
 	if c.opt.Owner != nil {
 		a.UID, a.GID = c.opt.Owner.UID, c.opt.Owner.GID
 	}

@@ -16,7 +16,7 @@ const operationFlags = unix.MS_REMOUNT | unix.MS_BIND | unix.MS_MOVE |
 // Errors, in this order: those of the walk to target; EINVAL for MS_NOUSER and bits from 1<<32 up; EPERM without privilege, and
 // for the root, which this VFS never covers; EINVAL for flags that do not make a new mount; ENODEV for an unknown
 // type; ENOTDIR if target is no directory; ENOSPC for too many mounts; those of the driver; ENOENT if target was removed
-// meanwhile.
+// meanwhile, or is in a mount that is not in the tree any more.
 func (v *View) Mount(ctx context.Context, source, target, fstype string, flags uintptr, data string) error {
 	p, err := v.Walk(ctx, Path{}, target, WalkFollow)
 	if err != nil {

@@ -41,19 +41,8 @@ func (p Path) vacant(ctx context.Context, c creation) error {
 	return c.check(p, child, err)
 }
 
-// mayLink makes the checks of may_linkat and vfs_link on the file that gets a name. EPERM
-// goes before the checks on the directory.
-func (c *creation) mayLink(ctx context.Context, cred *Cred) error {
-	if c.link == nil {
-		return nil
-	}
-	a, err := c.link.Getattr(ctx, permMask|unix.STATX_NLINK)
-	if err != nil {
-		return err
-	}
-	if err := mayLink(cred, &a); err != nil {
-		return err
-	}
+// linkable makes the checks of vfs_link on the file that gets a name.
+func (c *creation) linkable(a *Attr) error {
 	switch {
 	case c.kind == unix.S_IFDIR:
 		return unix.EPERM

@@ -42,12 +42,18 @@ func (d *Dentry) lookupSlow(ctx context.Context, name string) (*Dentry, error) {
 	return d.lookupLocked(ctx, name)
 }
 
-// lookupLocked is lookup in a locked directory.
+// lookupLocked is lookup in a locked directory. That the directory has been removed comes before
+// the length of the name (fs/namei.c: lookup_one_qstr_excl).
+//
+// Errors: ENOENT; ENAMETOOLONG above 255 bytes.
 //
 // Preconditions: d.dir.mu is held for writing; revalidate has been called.
 func (d *Dentry) lookupLocked(ctx context.Context, name string) (*Dentry, error) {
 	if d.dir.removed.Load() {
 		return nil, unix.ENOENT
+	}
+	if len(name) > unix.NAME_MAX {
+		return nil, unix.ENAMETOOLONG
 	}
 	if c := d.child(name); c != nil {
 		if c.negative() {

@@ -254,7 +254,7 @@ func TestUmountDetach(t *testing.T) {
 	w.ok(err, "dot-dot stays in the detached mount")
 	p.Put()
 	require.Equal(t, "(unreachable)/", w.getcwd())
-	w.fails(unix.EINVAL, w.mount("dir", 0), "mount in a detached mount")
+	w.fails(unix.ENOENT, w.mount("dir", 0), "mount in a detached mount")
 
 	w.ok(f.Close(w.ctx), "close")
 	w.ok(dir.Close(w.ctx), "close")

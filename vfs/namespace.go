@@ -130,8 +130,8 @@ func (ns *Namespace) treeLocked(m *Mount) []*Mount {
 
 // attach puts m on p, or on what is mounted there.
 //
-// Errors: ENOENT if the directory has been removed; EINVAL if its mount has been
-// detached, or the namespace closed.
+// Errors: ENOENT if the directory has been removed, or its mount detached (fs/namespace.c:
+// do_lock_mount); EINVAL if the namespace is closed.
 func (ns *Namespace) attach(ctx context.Context, m *Mount, p Path) error {
 	for {
 		parent, point := topmost(p.mnt, p.dentry)
@@ -168,7 +168,9 @@ func (ns *Namespace) tryAttach(m, parent *Mount, point *Dentry) (done bool, err 
 	switch {
 	case point.dir.removed.Load():
 		return false, unix.ENOENT
-	case ns.closed || parent != ns.root && parent.at.Load() == nil:
+	case parent != ns.root && parent.at.Load() == nil:
+		return false, unix.ENOENT
+	case ns.closed:
 		return false, unix.EINVAL
 	case point.mounted.Load() != nil:
 		return false, nil

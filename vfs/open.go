@@ -2,7 +2,6 @@ package vfs
 
 import (
 	"context"
-	"errors"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +23,9 @@ const creationFlags = unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC 
 type opening struct {
 	flags   int
 	mask    uint32 // permissions asked for
-	created bool   // the file is new: nothing to check, nothing to truncate
+	mode    uint32 // permission bits of a new file
+	umask   uint32
+	created bool // the file is new: nothing to check, nothing to truncate
 }
 
 // newOpening corresponds to build_open_flags.
@@ -66,20 +67,20 @@ func (v *View) OpenAt(ctx context.Context, at Path, path string, how OpenHow) (f
 	if err != nil {
 		return nil, err
 	}
-	mode := how.Mode & 0o7777 &^ v.umask
+	o.mode, o.umask = how.Mode&0o7777, v.umask
 	err = retryStale(func(walk WalkFlags) error {
-		f, err = v.tryOpenAt(ctx, at, path, how.Resolve|walk, o, mode)
+		f, err = v.tryOpenAt(ctx, at, path, how.Resolve|walk, o)
 		return err
 	})
 	return f, err
 }
 
-func (v *View) tryOpenAt(ctx context.Context, at Path, path string, walk WalkFlags, o opening, mode uint32) (*File, error) {
+func (v *View) tryOpenAt(ctx context.Context, at Path, path string, walk WalkFlags, o opening) (*File, error) {
 	switch {
 	case o.flags&tmpfileFlag != 0:
-		return v.openTmpfile(ctx, at, path, walk, o, mode)
+		return v.openTmpfile(ctx, at, path, walk, o)
 	case o.flags&unix.O_CREAT != 0:
-		return v.openCreate(ctx, at, path, walk, o, mode)
+		return v.openCreate(ctx, at, path, walk, o)
 	}
 	if o.flags&unix.O_NOFOLLOW == 0 {
 		walk |= WalkFollow
@@ -95,7 +96,7 @@ func (v *View) tryOpenAt(ctx context.Context, at Path, path string, walk WalkFla
 	return o.open(ctx, v.cred, p)
 }
 
-func (v *View) openTmpfile(ctx context.Context, at Path, path string, walk WalkFlags, o opening, mode uint32) (*File, error) {
+func (v *View) openTmpfile(ctx context.Context, at Path, path string, walk WalkFlags, o opening) (*File, error) {
 	if o.flags&unix.O_NOFOLLOW == 0 {
 		walk |= WalkFollow
 	}
@@ -104,7 +105,7 @@ func (v *View) openTmpfile(ctx context.Context, at Path, path string, walk WalkF
 		return nil, err
 	}
 	defer dir.Put()
-	p, err := Tmpfile(ctx, v.cred, dir, mode, CreateOptions{})
+	p, err := dir.tmpfile(ctx, v.cred, creation{kind: unix.S_IFREG, mode: o.mode, umask: o.umask})
 	if err != nil {
 		return nil, err
 	}
@@ -121,97 +122,6 @@ func (v *View) openTmpfile(ctx context.Context, at Path, path string, walk WalkF
 	f.flags.Or(unix.O_TMPFILE)
 	f.created = false // it has no name that was not there before
 	return f, nil
-}
-
-// openCreate walks the path itself, for a symlink in the last component may lead
-// to where the file is made.
-func (v *View) openCreate(ctx context.Context, at Path, path string, walk WalkFlags, o opening, mode uint32) (*File, error) {
-	var w walker
-	if err := w.init(ctx, v, at, path, walk&^WalkEmpty); err != nil {
-		return nil, err
-	}
-	w.pinned = true
-	w.start(path)
-	defer w.drop()
-	for tries := 0; ; {
-		last, err := w.parent()
-		if err != nil {
-			return nil, err
-		}
-		if last.Kind != LastNorm {
-			if _, err := w.last(last); err != nil {
-				return nil, err
-			}
-			return nil, o.existing(w.d)
-		}
-		if last.TrailingSlash {
-			return nil, unix.EISDIR
-		}
-		f, followed, err := o.openLast(&w, last.Name, mode)
-		switch {
-		case followed && err == nil:
-		case !errors.Is(err, errRestart):
-			return f, err
-		case tries == 8:
-			return nil, unix.EEXIST
-		default:
-			tries++ // the name appeared since it was looked up
-			w.rest = last.Name
-		}
-	}
-}
-
-// openLast opens or creates name where w is. If name is a symlink to follow, its
-// path is next. Errors: errRestart if the name appeared meanwhile.
-func (o *opening) openLast(w *walker, name string, mode uint32) (f *File, followed bool, err error) {
-	c, err := w.child(name)
-	if err != nil && Errno(err) != unix.ENOENT {
-		return nil, false, err
-	}
-	if c.vacant() {
-		if c != nil {
-			c.put()
-		}
-		f, err := o.create(w, name, mode)
-		return f, false, err
-	}
-	const stay = unix.O_NOFOLLOW | unix.O_EXCL
-	if c.kind == unix.S_IFLNK && o.flags&stay == 0 {
-		return nil, true, w.followLink(c)
-	}
-	if err := w.enter(c); err != nil {
-		return nil, false, err
-	}
-	if err := o.existing(w.d); err != nil {
-		return nil, false, err
-	}
-	f, err = o.open(w.ctx, w.cred, Path{mnt: w.mnt, dentry: w.d})
-	return f, false, err
-}
-
-// existing makes the checks of O_CREAT on something that exists.
-func (o *opening) existing(d *Dentry) error {
-	switch {
-	case o.flags&unix.O_EXCL != 0:
-		return unix.EEXIST
-	case d.isDir():
-		return unix.EISDIR
-	}
-	return nil
-}
-
-func (o *opening) create(w *walker, name string, mode uint32) (*File, error) {
-	dir := Path{mnt: w.mnt, dentry: w.d}
-	p, err := dir.create(w.ctx, w.cred, creation{name: name, kind: unix.S_IFREG, mode: mode})
-	if err != nil {
-		if Errno(err) == unix.EEXIST && o.flags&unix.O_EXCL == 0 {
-			return nil, errRestart
-		}
-		return nil, err
-	}
-	defer p.Put()
-	o.created = true
-	return o.open(w.ctx, w.cred, p)
 }
 
 // OpenPath opens an existing file, as dentry_open does, with the checks of open(2). flags are O_*; O_CREAT,

@@ -128,15 +128,13 @@ func (p Path) climb(root Path) (path string, ok bool) {
 	return joinUp(names), true
 }
 
-// checkName checks one component for the ring.
+// checkName checks one component for the ring. Its length is the directory's to judge
+// (Dentry.lookupLocked).
 //
-// Errors: EINVAL for what is no component; ENAMETOOLONG above 255 bytes.
+// Errors: EINVAL for what is no component.
 func checkName(name string) error {
-	switch {
-	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return unix.EINVAL
-	case len(name) > unix.NAME_MAX:
-		return unix.ENAMETOOLONG
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"cmp"
 	"context"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +43,7 @@ func checkRenameFlags(flags uint32) error {
 }
 
 func (r *renaming) run(ctx context.Context, cred *Cred) error {
-	if err := checkName(r.oldName); err != nil {
+	if err := cmp.Or(checkName(r.oldName), checkName(r.newName)); err != nil {
 		return err
 	}
 	switch {
@@ -74,9 +75,6 @@ func (r *renaming) locked(ctx context.Context, cred *Cred) (used []*Dentry, err 
 		return nil, err
 	}
 	used = append(used, source)
-	if err := checkName(r.newName); err != nil {
-		return used, err
-	}
 	target, err := r.to.dentry.lookupLocked(ctx, r.newName)
 	if err != nil && (Errno(err) != unix.ENOENT || r.to.dentry.dir.removed.Load()) {
 		return used, err

@@ -89,7 +89,7 @@ func checkOwnership(cred *Cred, p Path, a *Attr, req *SetAttrRequest) error {
 		return unix.EPERM
 	case req.Mask&unix.STATX_GID != 0 && (cred.EUID != a.UID || req.GID != a.GID && !cred.InGroup(req.GID)):
 		return unix.EPERM
-	case req.Mask&unix.STATX_MODE != 0 && !owns(cred, a):
+	case (req.Mask&unix.STATX_MODE != 0 || req.chownKills(cred, p, a) != 0) && !owns(cred, a):
 		return unix.EPERM
 	case explicit == 0 && req.AtimeNow && req.MtimeNow:
 		if !owns(cred, a) {
@@ -106,6 +106,14 @@ func checkOwnership(cred *Cred, p Path, a *Attr, req *SetAttrRequest) error {
 		req.Mode &^= unix.S_ISGID
 	}
 	return nil
+}
+
+// chownKills returns the set-id bits that req takes away as a change of owner.
+func (req *SetAttrRequest) chownKills(cred *Cred, p Path, a *Attr) uint32 {
+	if p.dentry.isDir() || !req.Chown && req.Mask&(unix.STATX_UID|unix.STATX_GID) == 0 {
+		return 0
+	}
+	return killedBits(cred, a)
 }
 
 // settle fills in what follows from the request: times and lost set-id bits.
@@ -128,9 +136,9 @@ func settle(cred *Cred, p Path, a *Attr, req *SetAttrRequest) {
 	if req.Mask&unix.STATX_MODE != 0 || p.dentry.isDir() {
 		return
 	}
-	var killed uint32
-	if req.Chown || req.Mask&(unix.STATX_UID|unix.STATX_GID) != 0 || resize && !cred.privileged() {
-		killed = a.Mode & killedBits(cred, a)
+	killed := req.chownKills(cred, p, a)
+	if resize && !cred.privileged() {
+		killed = killedBits(cred, a)
 	}
 	if killed != 0 {
 		req.Mask |= unix.STATX_MODE

@@ -21,12 +21,6 @@ func (w *walker) step(name string, follow bool) (followed bool, err error) {
 
 // child finds name where the walk is. The dentry comes with a reference if w.held is set on return.
 func (w *walker) child(name string) (*Dentry, error) {
-	if len(name) > unix.NAME_MAX {
-		if w.d.dir.removed.Load() {
-			return nil, unix.ENOENT
-		}
-		return nil, unix.ENAMETOOLONG
-	}
 	if !w.held && w.d.dir.reval == nil {
 		if c := w.d.child(name); c != nil {
 			if c.negative() {
@@ -106,6 +100,7 @@ func (w *walker) moveHeld(m *Mount, d *Dentry) {
 // dotdot moves the walk to the parent directory, through the roots of mounts but not above the
 // root (fs/namei.c: follow_dotdot).
 func (w *walker) dotdot() error {
+	w.rooted = true
 	for {
 		if w.mnt == w.root.mnt && w.d == w.root.dentry {
 			if w.flags&WalkBeneath != 0 {
@@ -149,9 +144,10 @@ func (w *walker) dotdot() error {
 	return nil
 }
 
-// jumpRoot moves the walk to the root, for an absolute symlink.
+// jumpRoot moves the walk to the root, for an absolute symlink. With WalkNoXdev it must be in the mount of the root,
+// and have found that out: by beginning there or by meeting ".." (fs/namei.c: nd_jump_root).
 func (w *walker) jumpRoot() error {
-	if w.flags&WalkBeneath != 0 || w.flags&WalkNoXdev != 0 && w.mnt != w.root.mnt {
+	if w.flags&WalkBeneath != 0 || w.flags&WalkNoXdev != 0 && (!w.rooted || w.mnt != w.root.mnt) {
 		return unix.EXDEV
 	}
 	w.root.Get() // the walk holds references once it has read a symlink

@@ -7,33 +7,33 @@ import (
 )
 
 // Tmpfile makes a regular file without a name in the file system of dir (vfs_tmpfile). Link can
-// name it.
+// name it. That dir has been removed does not matter to Linux, but may to the driver.
 //
-// Errors: EROFS, EACCES, ENOENT, ENOTDIR; EOPNOTSUPP where the driver cannot.
+// Errors: EROFS, EACCES, ENOTDIR; EOPNOTSUPP where the driver cannot; ENOENT where it can not in a removed
+// directory.
 func Tmpfile(ctx context.Context, cred *Cred, dir Path, mode uint32, opt CreateOptions) (Path, error) {
-	d := dir.dentry
-	if !d.isDir() {
+	return dir.tmpfile(ctx, cred, creation{kind: unix.S_IFREG, mode: mode, opt: opt})
+}
+
+func (p Path) tmpfile(ctx context.Context, cred *Cred, c creation) (Path, error) {
+	if !p.dentry.isDir() {
 		return Path{}, unix.ENOTDIR
 	}
-	if err := dir.mnt.writable(); err != nil {
+	if err := p.mnt.writable(); err != nil {
 		return Path{}, err
 	}
-	c := &creation{kind: unix.S_IFREG, mode: mode, opt: opt}
-	made, err := dir.tmpfileIn(ctx, cred, c)
+	made, err := p.tmpfileIn(ctx, cred, &c)
 	if err != nil {
 		return Path{}, err
 	}
-	dir.mnt.refs.Add(1)
-	return Path{mnt: dir.mnt, dentry: made}, nil
+	p.mnt.refs.Add(1)
+	return Path{mnt: p.mnt, dentry: made}, nil
 }
 
 func (p Path) tmpfileIn(ctx context.Context, cred *Cred, c *creation) (*Dentry, error) {
 	d := p.dentry
 	d.dir.mu.Lock()
 	defer d.dir.mu.Unlock()
-	if d.dir.removed.Load() {
-		return nil, unix.ENOENT
-	}
 	attr, err := p.newAttr(ctx, cred, c)
 	if err != nil {
 		return nil, err

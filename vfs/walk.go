@@ -15,7 +15,7 @@ const (
 	WalkFollow     WalkFlags = 1 << iota // follow a symlink in the last component
 	WalkDirectory                        // the result must be a directory (ENOTDIR)
 	WalkEmpty                            // "" names the starting point (AT_EMPTY_PATH)
-	WalkNoXdev                           // openat2(2) RESOLVE_NO_XDEV: EXDEV
+	WalkNoXdev                           // openat2(2) RESOLVE_NO_XDEV: EXDEV; of absolute symlinks see jumpRoot
 	WalkNoSymlinks                       // RESOLVE_NO_SYMLINKS: ELOOP
 	WalkBeneath                          // RESOLVE_BENEATH: EXDEV; EAGAIN if a rename interferes with ".."
 	WalkInRoot                           // RESOLVE_IN_ROOT: the start is the root; EAGAIN likewise
@@ -67,6 +67,7 @@ type walker struct {
 	links   int      // symlinks followed
 	needDir bool
 	follow  bool
+	rooted  bool   // the walk began at the root or has met ".." (nd->root is set)
 	renames uint64 // when a scoped walk began
 }
 
@@ -194,6 +195,7 @@ func (w *walker) start(path string) {
 	w.single = w.flags&WalkReval != 0
 	w.needDir = w.flags&WalkDirectory != 0
 	w.follow = w.flags&WalkFollow != 0
+	w.rooted = w.flags&(WalkBeneath|WalkInRoot) != 0 || strings.HasPrefix(path, "/")
 }
 
 // drop gives the references back.

@@ -50,7 +50,9 @@ func TestWalkResolve(t *testing.T) {
 		{"tomount", vfs.WalkNoXdev, unix.EXDEV},
 		{"f", vfs.WalkNoXdev, 0},
 		{"../f", vfs.WalkNoXdev, 0},
-		{"abs", vfs.WalkNoXdev, 0},
+		{"abs", vfs.WalkNoXdev, unix.EXDEV},
+		{"../d/abs", vfs.WalkNoXdev, 0},
+		{"/d/abs", vfs.WalkNoXdev, 0},
 		{"in", vfs.WalkNoSymlinks, unix.ELOOP},
 		{"sub/f", vfs.WalkNoSymlinks, 0},
 	} {

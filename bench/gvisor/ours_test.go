@@ -42,6 +42,8 @@ func (w *ours) mount(path string) {
 	require.NoError(w.t, w.task.Mount("", path, "ramfs", 0, ""))
 }
 
+func (w *ours) umount(path string) { require.NoError(w.t, w.task.Umount2(path, 0)) }
+
 // stat is stat(2) without the part of the process.
 func (w *ours) stat(path string) error {
 	_, _, err := w.view.GetattrAt(w.ctx, vfs.Path{}, path, vfs.WalkFollow, unix.STATX_BASIC_STATS)

@@ -14,6 +14,7 @@ type tree interface {
 	mkdir(path string)
 	create(path string)
 	mount(path string)
+	umount(path string)
 	setUser()
 }
 
@@ -127,6 +128,19 @@ func BenchmarkStatManyMounts(b *testing.B) {
 		{"onetask", "", stat((*ours).taskStat, one, path)},
 		{"manytask", "onetask", stat((*ours).taskStat, many, path)},
 	})
+}
+
+// BenchmarkMountUmount compares mounting a file system in memory and unmounting it.
+func BenchmarkMountUmount(b *testing.B) {
+	cycle := func(w tree) func() error {
+		w.mkdir("/m")
+		return func() error {
+			w.mount("/m")
+			w.umount("/m")
+			return nil
+		}
+	}
+	compare(b, []timed{{"gvisor", "", cycle(newTheirs(b))}, {"task", "gvisor", cycle(newOurs(b))}})
 }
 
 // TestAllocations: neither side of the comparison allocates.

@@ -20,6 +20,7 @@ type theirs struct {
 	ctx   context.Context
 	creds *auth.Credentials
 	vfs   vfs.VirtualFilesystem
+	ns    *vfs.MountNamespace
 	root  vfs.VirtualDentry
 }
 
@@ -34,7 +35,7 @@ func newTheirs(t testing.TB) *theirs {
 	w.vfs.MustRegisterFilesystemType("tmpfs", tmpfs.FilesystemType{}, &vfs.RegisterFilesystemTypeOptions{AllowUserMount: true})
 	ns, err := w.vfs.NewMountNamespace(w.ctx, w.creds, "", "tmpfs", &vfs.MountOptions{}, nil)
 	require.NoError(t, err)
-	w.root = ns.Root(w.ctx)
+	w.ns, w.root = ns, ns.Root(w.ctx)
 	w.ctx = vfs.WithRoot(w.ctx, w.root)
 	return w
 }
@@ -54,6 +55,11 @@ func (w *theirs) create(path string) {
 func (w *theirs) mount(path string) {
 	_, err := w.vfs.MountAt(w.ctx, w.creds, "", w.at(path), "tmpfs", &vfs.MountOptions{})
 	require.NoError(w.t, err)
+}
+
+func (w *theirs) umount(path string) {
+	// A context with the namespace is slower to walk with, so only this call has it.
+	require.NoError(w.t, w.vfs.UmountAt(vfs.WithMountNamespace(w.ctx, w.ns), w.creds, w.at(path), &vfs.UmountOptions{}))
 }
 
 // stat is stat(2) as gVisor's own benchmarks have it, with the parsing of the path.

@@ -94,7 +94,7 @@ func (c *comparison) ours(r *run) (*difference, error) {
 			waitForTick()
 		}
 		r.ours.perform(l.tasks[o.task], o)
-		if !r.same(i) && !isPending(o, &r.linux.outs[i], &r.ours.outs[i]) {
+		if !r.same(i) {
 			_ = l.close() // one difference is enough
 			return &difference{run: r, at: i}, nil
 		}

@@ -79,7 +79,9 @@ var deviations = map[callNr][]deviation{
 			applies: func(t *thread, o *op) bool { return t.isDir(o.fd) && t.st.Atim.Sec < runSec },
 		},
 	},
-	callPread: {{reason: nothing, applies: readsNothing}},
+	callPread:    {{reason: nothing, applies: readsNothing}},
+	callFchown:   {{reason: unchanged, hostfs: true, applies: chownsNothing}},
+	callFchownat: {{reason: unchanged, hostfs: true, applies: chownsNothing}},
 	callLseek: {
 		{
 			reason:  positions,
@@ -106,6 +108,10 @@ var deviations = map[callNr][]deviation{
 }
 
 const positions = "positions in directories are each file system's own, and read(2) looks at them before the type"
+
+const unchanged = "chown(2) without ids does not reach HostFS's host, so that ctime stays"
+
+func chownsNothing(_ *thread, o *op) bool { return o.n == -1 && o.off == -1 }
 
 func onDir(t *thread, o *op) bool { return t.isDir(o.fd) }
 
