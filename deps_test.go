@@ -34,7 +34,7 @@ var layers = []struct {
 	allow []string
 }{
 	{"vfs", nil},
-	{"vfs/vfstest", []string{"vfs", "internal/kernel"}},
+	{"vfs/vfstest", []string{"vfs"}},
 	{"mountopt", nil},
 	{"enclave", nil},
 	{"enclave/...", []string{"enclave"}},

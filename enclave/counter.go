@@ -15,7 +15,8 @@ type CounterState struct {
 //
 // It must be outside of the host's reach: a service in another enclave, non-volatile
 // memory of a device, a machine that is trusted. Who can write to it can roll back what it
-// guards. Methods are safe for concurrent use.
+// guards. Methods are safe for concurrent use, and end by themselves: commits wait for
+// them, and nobody else sets a limit of time.
 type Counter interface {
 	// State returns the newest state of id, the zero CounterState if there is none.
 	//

@@ -153,8 +153,8 @@ func TestMACIsNotIgnored(t *testing.T) {
 		errno unix.Errno
 		says  string
 	}{
-		"dir=" + dir + ",mac=" + mac:                                   {unix.EOPNOTSUPP, `option "mac": images of this version have no root MAC`},
-		"dir=" + dir + ",key=" + keyText + ",mac=" + mac:               {unix.EOPNOTSUPP, `option "mac": images of this version have no root MAC`},
+		"dir=" + dir + ",mac=" + mac:                                   {unix.EINVAL, "the directory is empty"},
+		"dir=" + dir + ",key=" + keyText + ",mac=" + mac:               {unix.EINVAL, "the directory is empty"},
 		"dir=" + dir + ",mac=" + mac[1:]:                               {unix.EINVAL, `option "mac" is not a MAC: 32 bytes as 64 hex digits`},
 		"dir=" + dir + ",mac=" + keyText:                               {unix.EINVAL, `option "mac" is not a MAC`},
 		"dir=" + dir + ",mac=" + mac + ",mac=" + mac:                   {unix.EINVAL, `option "mac" is given twice`},

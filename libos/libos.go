@@ -36,6 +36,9 @@ type Config struct {
 	Platform enclave.Platform
 	// Policy says which enclaves can open the images that are made without key=.
 	Policy enclave.Policy
+	// Counter refuses older states and forks of the images that are mounted for
+	// writing with it; nil: what the host does between mounts is not noticed.
+	Counter enclave.Counter
 
 	// Mounts are mounted in their order before Start returns.
 	Mounts []mountopt.Mount
@@ -80,6 +83,7 @@ func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 	images := sefs.NewType(sefs.Config{
 		Platform:       cfg.Platform,
 		Policy:         cfg.Policy,
+		Counter:        cfg.Counter,
 		KeyFile:        l.readKeyFile,
 		Log:            cfg.Log,
 		Now:            cfg.Now,

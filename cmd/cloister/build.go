@@ -4,85 +4,161 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"time"
 
 	"cloister/internal/instance"
 	"cloister/internal/treecopy"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
+// builder holds the flags of a command that makes an image.
+type builder struct {
+	std         streams
+	from, image string
+	asJSON      bool
+	keys        keyFlags
+}
+
+func (b *builder) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&b.image, "image", "", "directory `IMG` to make")
+	cmd.Flags().BoolVar(&b.asJSON, "json", false, "print the result as one JSON object")
+	b.keys.register(cmd)
+	b.keys.registerSignTool(cmd)
+}
+
 func newBuild(std streams) *cobra.Command {
-	var from, image string
-	var keys keyFlags
+	b := &builder{std: std}
 	cmd := &cobra.Command{
-		Use:   "build --from DIR --image IMG",
-		Short: "Build an encrypted image from a directory tree",
-		Long: "Build an encrypted image from the tree below DIR, with modes, owners, times, links, holes, special files and\n" +
-			"user.* attributes. IMG must not exist or be an empty directory; it is complete when the command succeeds and\n" +
-			"untouched when it does not. Without --image-key the image is sealed to the signer of --sign-key on this machine.",
+		Use:   "build --from DIR|FILE.tar --image IMG",
+		Short: "Build an encrypted image from a directory tree or a tar archive",
+		Long: "Build an encrypted image from the tree below DIR, or from a tar archive, which may be packed with gzip or zstd\n" +
+			"(- is standard input), with modes, owners, times, links, holes, special files and attributes. IMG must not exist\n" +
+			"or be an empty directory; it is complete when the command succeeds and untouched when it does not. Without a key\n" +
+			"the image is sealed to the signer of --sign-key on this machine.",
+		Example: "  cloister build --from rootfs --image app.img --image-key app.key\n" +
+			"  docker export app | cloister build --from - --image app.img --image-key app.key",
 		Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return build(cmd, std, from, image, &keys) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if b.from == "" || b.image == "" {
+				return usage("--from and --image are needed")
+			}
+			return b.build(cmd)
+		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "`DIR` to take the files from")
-	cmd.Flags().StringVar(&image, "image", "", "directory `IMG` to make")
-	keys.register(cmd)
-	keys.registerSignTool(cmd)
+	cmd.Flags().StringVar(&b.from, "from", "", "`DIR` or tar archive to take the files from; - for standard input")
+	b.register(cmd)
 	return cmd
 }
 
-func build(cmd *cobra.Command, std streams, from, image string, keys *keyFlags) error {
-	ctx := cmd.Context()
-	if from == "" || image == "" {
-		return usage("--from and --image are needed")
+func newMkfs(std streams) *cobra.Command {
+	b := &builder{std: std}
+	cmd := &cobra.Command{
+		Use:   "mkfs --image IMG",
+		Short: "Make an empty encrypted image",
+		Long: "Make an empty encrypted image, whose root directory belongs to root and has mode 0755. IMG must not exist or be\n" +
+			"an empty directory. Without a key the image is sealed to the signer of --sign-key on this machine.",
+		Example: "  cloister mkfs --image data.img --image-key data.key",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if b.image == "" {
+				return usage("--image is needed")
+			}
+			return b.build(cmd)
+		},
 	}
-	if st, err := os.Stat(from); err != nil {
-		return fail(exitUsage, "--from "+from, err, "")
-	} else if !st.IsDir() {
-		return fail(exitUsage, "--from "+from, unix.ENOTDIR, "")
+	b.register(cmd)
+	return cmd
+}
+
+// builtResult is what build and mkfs print. Its JSON names are a contract.
+type builtResult struct {
+	Image     string `json:"image"`
+	HostBytes int64  `json:"host_bytes"`
+	copyResult
+}
+
+func (b *builder) build(cmd *cobra.Command) error {
+	if b.from == "-" && b.keys.stdin() {
+		return usage("standard input cannot be both the archive and the key")
 	}
-	key, platform, err := keys.load(cmd, std)
+	fromDir := false
+	if b.from != "" && b.from != "-" {
+		st, err := os.Stat(b.from)
+		if err != nil {
+			return fail(exitUsage, "--from "+b.from, err, "")
+		}
+		fromDir = st.IsDir()
+	}
+	key, platform, err := b.keys.load(cmd, b.std)
 	if err != nil {
 		return err
 	}
 	defer key.Wipe()
 
-	start := time.Now()
-	expected, err := treecopy.Scan(ctx, from)
+	count := newTally(b.std)
+	cfg := instance.BuildConfig{Source: b.from, Image: b.image, Key: key, Platform: platform, Skipped: count.skipped}
+	totals, err := b.run(cmd.Context(), &cfg, fromDir)
 	if err != nil {
-		return buildFailure(image, err)
+		return copyFailure(err, "the image was not made")
 	}
-	bar := newProgress(std, expected)
-	skipped := 0
-	totals, err := instance.Build(ctx, instance.BuildConfig{
-		Source: from, Image: image, Key: key, Platform: platform,
-		Progress: bar.add,
-		Skipped: func(path string, err error) {
-			skipped++
-			fmt.Fprintf(std.err, "cloister: warning: %s: left out: %v\n", path, err)
-		},
-	})
-	bar.finish()
-	if err != nil {
-		return buildFailure(image, err)
+	result := builtResult{Image: b.image, HostBytes: hostBytes(b.image), copyResult: count.result(totals)}
+	switch {
+	case b.asJSON:
+		return printJSON(b.std, result)
+	case b.from == "":
+		return output(fmt.Fprintf(b.std.out, "made %s: an empty image; %s on the host\n", b.image, size(result.HostBytes)))
 	}
-	elapsed := time.Since(start)
-	return output(fmt.Fprintf(std.out, "built %s: %d entries (%d files, %d directories, %d links, %d special, %d left out), %s in %.1f s; %s on the host\n",
-		image, totals.Entries(), totals.Files, totals.Dirs, totals.Symlinks+totals.Links, totals.Specials, skipped,
-		size(totals.Bytes), elapsed.Seconds(), size(hostBytes(image))))
+	return output(fmt.Fprintf(b.std.out, "built %s: %s; %s on the host\n", b.image, &result.copyResult, size(result.HostBytes)))
 }
 
-func buildFailure(image string, err error) error {
+// run builds the image with a bar for what is known of the source.
+func (b *builder) run(ctx context.Context, cfg *instance.BuildConfig, fromDir bool) (totals treecopy.Totals, err error) {
+	switch {
+	case fromDir:
+		expected, err := treecopy.Scan(ctx, b.from)
+		if err != nil {
+			return totals, err
+		}
+		bar := treeProgress(b.std, expected)
+		defer bar.finish()
+		cfg.Progress = bar.add
+	case b.from != "":
+		if cfg.Source == "-" {
+			cfg.Source = "standard input"
+		}
+		src, err := openArchive(ctx, b.std, b.from)
+		if err != nil {
+			return totals, &treecopy.Error{Op: "open", Path: cfg.Source, Err: err}
+		}
+		defer src.Close()
+		bar := newProgress(b.std, src.size, cfg.Source)
+		defer bar.finish()
+		archive, err := treecopy.Decompress(bar.reader(src))
+		if err != nil {
+			return totals, &treecopy.Error{Op: "read", Path: cfg.Source, Err: err}
+		}
+		defer archive.Close()
+		cfg.Archive = archive
+	}
+	return instance.Build(ctx, *cfg)
+}
+
+// copyFailure classifies an error of copying between the host and an image. what says how
+// things were left.
+func copyFailure(err error, what string) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
 	if e, ok := errors.AsType[*treecopy.Error](err); ok {
-		return fail(exitHost, e.Op+" "+e.Path, e.Err, "the image was not made")
+		return fail(exitHost, e.Op+" "+printable(e.Path), e.Err, what)
+	}
+	if e, ok := errors.AsType[*treecopy.TreeError](err); ok {
+		if e.Tree != "" {
+			return pathFailure(e.Tree+":"+e.Path, e.Err)
+		}
+		return pathFailure(e.Path, e.Err)
 	}
 	e, ok := errors.AsType[*instance.TargetError](err)
 	switch {
@@ -93,71 +169,5 @@ func buildFailure(image string, err error) error {
 	case errors.Is(err, unix.EBUSY):
 		return fail(exitImage, e.Path, e.Err, "it is a mount point; choose a directory below it")
 	}
-	return fail(exitImage, e.Path, e.Err, "the image was not made")
-}
-
-// progress shows how far a build is, on a terminal only.
-type progress struct {
-	bar *progressbar.ProgressBar // nil: nothing is shown
-}
-
-func newProgress(std streams, t treecopy.Totals) *progress {
-	f, ok := std.err.(*os.File)
-	if !ok {
-		return &progress{}
-	}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
-		return &progress{}
-	}
-	// A name counts like 4 KiB, so that many small files move the bar too.
-	total := t.Bytes + t.Entries()*entryWeight
-	return &progress{bar: progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(f),
-		progressbar.OptionSetDescription(fmt.Sprintf("%d entries, %s", t.Entries(), size(t.Bytes))),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetWidth(40),
-		progressbar.OptionSetPredictTime(true),
-		progressbar.OptionClearOnFinish(),
-	)}
-}
-
-const entryWeight = 4096 // bytes
-
-func (p *progress) add(entries, bytes int64) {
-	if p.bar != nil {
-		_ = p.bar.Add64(bytes + entries*entryWeight) // a bar that cannot be drawn is no reason to fail
-	}
-}
-
-func (p *progress) finish() {
-	if p.bar != nil {
-		_ = p.bar.Clear()
-	}
-}
-
-// size formats a number of bytes for people.
-func size(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	f, i := float64(n)/1024, 0
-	for ; f >= 1024 && i < len(units)-1; i++ {
-		f /= 1024
-	}
-	return fmt.Sprintf("%.1f %ciB", f, units[i])
-}
-
-// hostBytes sums the sizes of the host's files below an image directory.
-func hostBytes(image string) (sum int64) {
-	_ = filepath.WalkDir(image, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			sum += info.Size()
-		}
-		return nil
-	})
-	return sum
+	return fail(exitImage, e.Path, e.Err, what)
 }

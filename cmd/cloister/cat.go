@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
+	"cloister/internal/instance"
 	"cloister/vfs"
 
 	"github.com/spf13/cobra"
@@ -13,20 +15,14 @@ import (
 func newCat(std streams) *cobra.Command {
 	var flags imageFlags
 	cmd := &cobra.Command{
-		Use:   "cat IMG PATH",
-		Short: "Write a file of an image to standard output",
-		Args:  exactArgs("IMG", "PATH"),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			i, err := flags.open(cmd, std, args[0])
-			if err != nil {
-				return err
-			}
-			defer func() {
-				if e := i.Close(context.WithoutCancel(cmd.Context())); e != nil && err == nil {
-					err = imageFailure(args[0], e)
-				}
-			}()
-			return cat(cmd.Context(), std, i.View(), args[1])
+		Use:     "cat IMG PATH",
+		Short:   "Write a file of an image to standard output",
+		Args:    exactArgs("IMG", "PATH"),
+		Example: "  cloister cat --image-key app.key app.img /etc/hostname",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return flags.read(cmd, std, args[0], func(ctx context.Context, i *instance.Instance) error {
+				return cat(ctx, std, i.View(), args[1])
+			})
 		},
 	}
 	flags.register(cmd)
@@ -70,7 +66,7 @@ func cat(ctx context.Context, std streams, view *vfs.View, path string) error {
 }
 
 // absolute makes a path of the image start at its root.
-func absolute(path string) string { return "/" + path }
+func absolute(path string) string { return "/" + strings.TrimPrefix(path, "/") }
 
 // pathFailure is an error about a file of the image: a damaged one concerns the image.
 func pathFailure(path string, err error) error {

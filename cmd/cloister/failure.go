@@ -16,6 +16,7 @@ import (
 const (
 	exitOK          = 0
 	exitUsage       = 1
+	exitDiffer      = 1   // diff: the images differ; its usage errors are exitHost, as diff(1) has it
 	exitHost        = 2   // a file of the host cannot be read or written
 	exitPath        = 5   // a file of the image cannot be read
 	exitImage       = 6   // the image is missing, is none, or is damaged
@@ -35,7 +36,12 @@ type failure struct {
 	reason string
 	next   string // what the user can do; "" if there is nothing to say
 	err    error  // for errors.Is; may be nil
+	quiet  bool   // the code says it all
 }
+
+// usageCode marks a command in which exitUsage means something else: its usage errors are
+// exitHost.
+const usageCode = "usage"
 
 func (f *failure) Error() string {
 	var b strings.Builder
@@ -92,6 +98,14 @@ func asFailure(err error) *failure {
 		return &failure{code: exitInterrupted, reason: "interrupted", err: err}
 	}
 	return &failure{code: exitUsage, reason: err.Error(), next: "see --help", err: err}
+}
+
+// codeFor is the exit code of the failure in a command.
+func (f *failure) codeFor(cmd *cobra.Command) int {
+	if f.code == exitUsage && !f.quiet && cmd != nil && cmd.Annotations[usageCode] != "" {
+		return exitHost
+	}
+	return f.code
 }
 
 // interrupted reports whether ctx was ended by a signal.

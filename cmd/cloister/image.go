@@ -1,16 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 
+	"cloister/enclave"
 	"cloister/internal/instance"
+	"cloister/mountopt"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
-// imageFlags say which image a command reads.
+// imageFlags say which image a command works on.
 type imageFlags struct {
 	keys  keyFlags
 	upper string
@@ -18,7 +21,7 @@ type imageFlags struct {
 
 func (f *imageFlags) register(cmd *cobra.Command) {
 	f.keys.register(cmd)
-	cmd.Flags().StringVar(&f.upper, "upper", "", "`DIR` with the changes above the image")
+	cmd.Flags().StringVar(&f.upper, f.keys.name("upper"), "", "`DIR` with the changes above the image")
 }
 
 // isDir checks that an image directory exists before any key is touched.
@@ -35,35 +38,51 @@ func isDir(path string) error {
 	return nil
 }
 
-// open opens an image for reading. Nothing on the host is changed.
-func (f *imageFlags) open(cmd *cobra.Command, std streams, image string) (*instance.Instance, error) {
-	if cmd.Flags().Changed("upper") && f.upper == "" {
-		return nil, usage("--upper is empty")
+// check looks at what can be wrong before any key is touched.
+func (f *imageFlags) check(cmd *cobra.Command, image string) error {
+	if name := f.keys.name("upper"); cmd.Flags().Changed(name) && f.upper == "" {
+		return usage("--" + name + " is empty")
 	}
 	for _, dir := range []string{image, f.upper} {
 		if dir == "" {
 			continue
 		}
 		if err := isDir(dir); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := f.keys.check(cmd); err != nil {
-		return nil, err
+	return f.keys.check(cmd)
+}
+
+// read opens an image for reading, calls do with it and closes it. Nothing on the host is
+// changed.
+func (f *imageFlags) read(cmd *cobra.Command, std streams, image string, do func(ctx context.Context, i *instance.Instance) error) error {
+	if err := f.check(cmd, image); err != nil {
+		return err
 	}
-	if err := checkHeader(image, f.keys.imageKey != ""); err != nil {
-		return nil, err
+	if err := checkHeader(image, f.keys.given()); err != nil {
+		return err
 	}
 	key, platform, err := f.keys.load(cmd, std)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer key.Wipe()
-	i, err := instance.Open(cmd.Context(), instance.Config{
+	return f.readWith(cmd.Context(), image, key, platform, do)
+}
+
+// readWith is read with a key that has been loaded.
+func (f *imageFlags) readWith(ctx context.Context, image string, key mountopt.Key, platform enclave.Platform, do func(ctx context.Context, i *instance.Instance) error) (err error) {
+	i, err := instance.Open(ctx, instance.Config{
 		Image: image, Upper: f.upper, ReadOnly: true, Key: key, Platform: platform,
 	})
 	if err != nil {
-		return nil, imageFailure(image, err)
+		return imageFailure(image, err)
 	}
-	return i, nil
+	defer func() {
+		if e := i.Close(context.WithoutCancel(ctx)); e != nil && err == nil {
+			err = imageFailure(image, e)
+		}
+	}()
+	return do(ctx, i)
 }

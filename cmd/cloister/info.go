@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"cloister/enclave"
 	"cloister/fs/sefs"
+	"cloister/mountopt"
 
 	"github.com/spf13/cobra"
 )
@@ -21,11 +22,11 @@ func checkHeader(image string, keyGiven bool) error {
 	switch {
 	case err != nil:
 		return imageFailure(image, err)
-	case info.Sealed && keyGiven:
+	case keyGiven && !info.Given:
 		return fail(exitKey, image, errors.New("it was built without a key and is sealed to an enclave"), "leave --image-key out")
 	case !info.Sealed && !keyGiven:
 		return fail(exitKey, image, errors.New("it was built with a key"), "give it with --image-key")
-	case !info.Sealed:
+	case keyGiven:
 		return nil
 	case info.Policy == enclave.Unique.String():
 		return fail(exitPolicy, image, errors.New("it is sealed to the measurement of one enclave, which no tool has"), "use it in that enclave")
@@ -39,14 +40,22 @@ func checkHeader(image string, keyGiven bool) error {
 type imageInfo struct {
 	Image    string `json:"image"`
 	UUID     string `json:"uuid"`
-	Key      string `json:"key"`                // "given" or "sealed"
+	Key      string `json:"key"`                // "sealed" if a slot is, else "given"
 	Platform string `json:"platform,omitempty"` // sealed
 	Policy   string `json:"policy,omitempty"`   // sealed
+
+	Keys []string `json:"keys"` // kinds of the key slots: given, sealed, passphrase, age
 
 	// Verified: the image was opened, so the above is authenticated. The counts
 	// are there only then.
 	Verified bool         `json:"verified"`
 	Counts   *imageCounts `json:"counts,omitempty"`
+
+	// Freshness is there if Verified. "mount": an older copy of the whole image is not
+	// noticed across mounts; "counter": it is, in the enclave that has the image's counter.
+	// The tool asks no counter.
+	Freshness string `json:"freshness,omitempty"`
+	MAC       string `json:"root_mac,omitempty"` // of the newest state, for the mount option mac=
 
 	Upper *imageInfo `json:"upper,omitempty"` // the layer of --upper
 }
@@ -69,29 +78,26 @@ func newInfo(std streams) *cobra.Command {
 		Long: "Say what an image is. Without a key this is what its header says, which is not authenticated.\n" +
 			"With --image-key, or with --sign-key or --machine-secret for a sealed image, the image is opened, which verifies\n" +
 			"the header, and counts are added.",
-		Args: exactArgs("IMG"),
+		Args:    exactArgs("IMG"),
+		Example: "  cloister info --json app.img\n  cloister info --image-key app.key app.img",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("upper") && upper == "" {
 				return usage("--upper is empty")
 			}
-			if upper != "" && keys.imageKey == "-" {
-				return usage("with --upper the key is read twice; name a file with --image-key")
+			images := args
+			if upper != "" {
+				images = append(images, upper)
 			}
-			info, err := inspect(cmd, std, args[0], &keys)
+			infos, err := inspect(cmd, std, images, &keys)
 			if err != nil {
 				return err
 			}
+			info := infos[0]
 			if upper != "" {
-				if info.Upper, err = inspect(cmd, std, upper, &keys); err != nil {
-					return err
-				}
+				info.Upper = infos[1]
 			}
 			if asJSON {
-				text, err := json.MarshalIndent(info, "", "  ")
-				if err != nil {
-					return fail(exitInternal, args[0], err, "")
-				}
-				return output(fmt.Fprintf(std.out, "%s\n", text))
+				return printJSON(std, info)
 			}
 			if err := info.print(std.out); err != nil || info.Upper == nil {
 				return output(0, err)
@@ -106,55 +112,76 @@ func newInfo(std streams) *cobra.Command {
 	return cmd
 }
 
-func inspect(cmd *cobra.Command, std streams, image string, keys *keyFlags) (*imageInfo, error) {
-	if err := isDir(image); err != nil {
-		return nil, err
-	}
-	header, err := sefs.Inspect(image)
-	if err != nil {
-		return nil, imageFailure(image, err)
-	}
-	info := &imageInfo{Image: image}
-	info.set(header)
+// inspect says what images are. All are opened with one key.
+func inspect(cmd *cobra.Command, std streams, images []string, keys *keyFlags) (infos []*imageInfo, err error) {
 	if err := keys.check(cmd); err != nil {
 		return nil, err
 	}
-	if *keys == (keyFlags{}) {
-		return info, nil
+	for _, image := range images {
+		if err := isDir(image); err != nil {
+			return nil, err
+		}
+		header, err := sefs.Inspect(image)
+		if err != nil {
+			return nil, imageFailure(image, err)
+		}
+		info := &imageInfo{Image: image}
+		info.set(header)
+		infos = append(infos, info)
 	}
-	if err := checkHeader(image, keys.imageKey != ""); err != nil {
-		return nil, err
+	if !keys.used(cmd) {
+		return infos, nil
+	}
+	for _, image := range images {
+		if err := checkHeader(image, keys.given()); err != nil {
+			return nil, err
+		}
 	}
 	key, platform, err := keys.load(cmd, std)
 	if err != nil {
 		return nil, err
 	}
 	defer key.Wipe()
-	ctx := cmd.Context()
-	fs, err := sefs.Open(ctx, image, sefs.OpenConfig{Access: sefs.ReadOnly, Key: key, Platform: platform})
-	if err != nil {
-		return nil, imageFailure(image, err)
+	for _, info := range infos {
+		if err := info.verify(cmd.Context(), key, platform); err != nil {
+			return nil, err
+		}
 	}
-	info.set(fs.Info())
+	return infos, nil
+}
+
+// verify opens the image, which authenticates its header, and adds counts.
+func (i *imageInfo) verify(ctx context.Context, key mountopt.Key, platform enclave.Platform) error {
+	fs, err := sefs.Open(ctx, i.Image, sefs.OpenConfig{Access: sefs.ReadOnly, Key: key, Platform: platform})
+	if err != nil {
+		return imageFailure(i.Image, err)
+	}
+	i.set(fs.Info())
 	stats := fs.Stats()
-	info.Verified = true
-	info.Counts = &imageCounts{
+	i.Verified, i.Freshness, i.MAC = true, "mount", fs.RootMAC().String()
+	if fs.Freshness().Counter {
+		i.Freshness = "counter"
+	}
+	i.Counts = &imageCounts{
 		UsedBytes: int64(stats.BlocksUsed) * blockSize,
-		HostBytes: hostBytes(image),
+		HostBytes: hostBytes(i.Image),
 		Segments:  uint64(stats.Segments),
 		Commit:    stats.Seq,
 		NextInode: stats.NextIno,
 	}
 	if err := fs.Close(context.WithoutCancel(ctx), 0); err != nil {
-		return nil, imageFailure(image, err)
+		return imageFailure(i.Image, err)
 	}
-	return info, nil
+	return nil
 }
 
 const blockSize = 4096 // bytes; the unit of BlocksUsed
 
 func (i *imageInfo) set(h sefs.Info) {
-	i.UUID, i.Key, i.Platform, i.Policy = h.UUID, "given", "", ""
+	i.UUID, i.Key, i.Platform, i.Policy, i.Keys = h.UUID, "given", "", "", nil
+	for _, slot := range h.Slots {
+		i.Keys = append(i.Keys, slot.Kind.String())
+	}
 	if h.Sealed {
 		i.Key, i.Platform, i.Policy = "sealed", h.Platform, h.Policy
 	}
@@ -165,6 +192,9 @@ func (i *imageInfo) print(w io.Writer) error {
 	if i.Key == "sealed" {
 		key = fmt.Sprintf("sealed by platform %q, policy %q", i.Platform, i.Policy)
 	}
+	if len(i.Keys) > 1 {
+		key = fmt.Sprintf("%d slots: %s (see cloister key list)", len(i.Keys), strings.Join(i.Keys, ", "))
+	}
 	if _, err := fmt.Fprintf(w, "image     %s\nuuid      %s\nkey       %s\n", i.Image, i.UUID, key); err != nil {
 		return err
 	}
@@ -173,7 +203,11 @@ func (i *imageInfo) print(w io.Writer) error {
 		return err
 	}
 	c := i.Counts
-	_, err := fmt.Fprintf(w, "verified  yes\nused      %s\non host   %s in %d segments\ncommit    %d\ninodes    numbered up to %d\n",
-		size(c.UsedBytes), size(c.HostBytes), c.Segments, c.Commit, c.NextInode-1)
+	fresh := "within a mount; an older copy of the whole image is not noticed"
+	if i.Freshness == "counter" {
+		fresh = "under a counter, which this tool does not ask; enclaves that have it refuse older copies"
+	}
+	_, err := fmt.Fprintf(w, "verified  yes\nroot mac  %s\nfresh     %s\nused      %s\non host   %s in %d segments\ncommit    %d\ninodes    numbered up to %d\n",
+		i.MAC, fresh, size(c.UsedBytes), size(c.HostBytes), c.Segments, c.Commit, c.NextInode-1)
 	return err
 }

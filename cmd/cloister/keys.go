@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -14,19 +13,25 @@ import (
 	"cloister/mountopt"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 )
 
 // keyFlags are the flags that say who opens an image.
 type keyFlags struct {
+	second bool // for the second image of a command: the flags' names end in 2
+
 	imageKey, signKey, signTool, machineSecret string
+
+	keyFD  int      // 0: none
+	keyCmd []string // a program and its arguments
 }
 
 func (k *keyFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&k.imageKey, "image-key", "", "`FILE` with the image's key; - for standard input. Without it the image is sealed to the enclave")
-	f.StringVar(&k.signKey, "sign-key", "", "`FILE` with the enclave's signing key (PEM): who signed decides who opens a sealed image")
-	f.StringVar(&k.machineSecret, "machine-secret", "", "`FILE` with the secret of the simulated machine (default: cloister/machine below $XDG_STATE_HOME or ~/.local/state)")
+	f.StringVar(&k.imageKey, k.name("image-key"), "", "`FILE` with the image's key; - for standard input. Without any key the image is sealed to the enclave")
+	f.IntVar(&k.keyFD, k.name("key-fd"), 0, "file descriptor `N` to read the image's key from")
+	f.StringArrayVar(&k.keyCmd, k.name("key-cmd"), nil, "`CMD` that writes the image's key to its output; run without a shell. Given once it is split at blanks; given again, each is one word")
+	f.StringVar(&k.signKey, k.name("sign-key"), "", "`FILE` with the enclave's signing key (PEM): who signed decides who opens a sealed image")
+	f.StringVar(&k.machineSecret, k.name("machine-secret"), "", "`FILE` with the secret of the simulated machine (default: cloister/machine below $XDG_STATE_HOME or ~/.local/state)")
 }
 
 // registerSignTool adds --sign-tool, which older scripts pass.
@@ -34,12 +39,48 @@ func (k *keyFlags) registerSignTool(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&k.signTool, "sign-tool", "", "accepted and not used: only the signing key decides")
 }
 
-// check refuses flags given with an empty value.
+// name is the name of a flag.
+func (k *keyFlags) name(flag string) string {
+	if k.second {
+		return flag + "2"
+	}
+	return flag
+}
+
+// used reports whether any of the flags is there.
+func (k *keyFlags) used(cmd *cobra.Command) bool {
+	for _, flag := range []string{"image-key", "key-fd", "key-cmd", "sign-key", "machine-secret"} {
+		if cmd.Flags().Changed(k.name(flag)) {
+			return true
+		}
+	}
+	return false
+}
+
+// given reports whether a key is given, and the image not sealed.
+func (k *keyFlags) given() bool { return k.imageKey != "" || k.keyFD > 0 || len(k.keyCmd) > 0 }
+
+// stdin reports whether the key comes from standard input.
+func (k *keyFlags) stdin() bool { return k.imageKey == "-" }
+
+// check refuses flags given with an empty value, and more than one key.
 func (k *keyFlags) check(cmd *cobra.Command) error {
-	for _, name := range []string{"image-key", "sign-key", "sign-tool", "machine-secret"} {
+	for _, name := range []string{k.name("image-key"), k.name("sign-key"), "sign-tool", k.name("machine-secret")} {
 		if f := cmd.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
 			return usage("--" + name + " is empty")
 		}
+	}
+	if cmd.Flags().Changed(k.name("key-fd")) && k.keyFD < 3 {
+		return usage("--" + k.name("key-fd") + " is a number from 3; for standard input there is --image-key -")
+	}
+	sources := 0
+	for _, name := range []string{"image-key", "key-fd", "key-cmd"} {
+		if cmd.Flags().Changed(k.name(name)) {
+			sources++
+		}
+	}
+	if sources > 1 {
+		return usage(fmt.Sprintf("only one of --%s, --%s and --%s can be given", k.name("image-key"), k.name("key-fd"), k.name("key-cmd")))
 	}
 	return nil
 }
@@ -66,12 +107,18 @@ func (k *keyFlags) load(cmd *cobra.Command, std streams) (key mountopt.Key, plat
 }
 
 func (k *keyFlags) loadImageKey(ctx context.Context, std streams) (key mountopt.Key, err error) {
-	thing := "--image-key " + k.imageKey
-	switch k.imageKey {
-	case "":
+	thing := "--" + k.name("image-key") + " " + k.imageKey
+	switch {
+	case k.keyFD > 0:
+		thing = fmt.Sprintf("--%s %d", k.name("key-fd"), k.keyFD)
+		key, err = keyFromFD(ctx, k.keyFD)
+	case len(k.keyCmd) > 0:
+		thing = "--" + k.name("key-cmd")
+		key, err = keyFromCommand(ctx, k.keyCmd, std.err)
+	case k.imageKey == "":
 		return key, nil
-	case "-":
-		thing = "--image-key from standard input"
+	case k.stdin():
+		thing = "--" + k.name("image-key") + " from standard input"
 		key, err = readKey(ctx, std.in)
 	default:
 		f, openErr := os.Open(k.imageKey)
@@ -152,7 +199,7 @@ func (k *keyFlags) platform(std streams, sealed bool) (enclave.Platform, error) 
 }
 
 func (k *keyFlags) signer(std streams) (id [32]byte, err error) {
-	thing := "--sign-key " + k.signKey
+	thing := "--" + k.name("sign-key") + " " + k.signKey
 	f, err := os.Open(k.signKey)
 	if err != nil {
 		return id, fail(exitUsage, thing, err, "")
@@ -185,93 +232,4 @@ func defaultMachine() (string, error) {
 		return "", fail(exitHost, dir, err, "name a file with --machine-secret")
 	}
 	return filepath.Join(dir, "machine"), nil
-}
-
-const keySize = 16 // bytes
-
-func newGenImageKey(std streams) *cobra.Command {
-	var force bool
-	cmd := &cobra.Command{
-		Use:   "gen-image-key FILE",
-		Short: "Write a random 128-bit image key to FILE",
-		Long: "Write a random key of 128 bits to FILE, as 16 hex bytes joined by dashes, readable by its owner only.\n" +
-			"An existing file is left alone unless --force is given: without its key an image is lost.",
-		Args: exactArgs("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error { return genImageKey(std, args[0], force) },
-	}
-	cmd.Flags().BoolVar(&force, "force", false, "replace FILE if it exists")
-	return cmd
-}
-
-func genImageKey(std streams, file string, force bool) error {
-	text, err := randomKeyText()
-	if err != nil {
-		return fail(exitHost, file, err, "")
-	}
-	defer clear(text)
-	err = writeSecret(file, text, force)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return fail(exitHost, file, unix.EEXIST, "an image may need it; use --force to replace it")
-	case err != nil:
-		return fail(exitHost, file, err, "")
-	}
-	return output(fmt.Fprintf(std.out, "wrote a new image key to %s\n", file))
-}
-
-// randomKeyText returns a fresh key in the form c7-32-...-61 with a newline.
-func randomKeyText() ([]byte, error) {
-	var key [keySize]byte
-	defer clear(key[:])
-	for got := 0; got < len(key); {
-		n, err := unix.Getrandom(key[got:], 0)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return nil, err
-		}
-		got += max(n, 0)
-	}
-	const digits = "0123456789abcdef"
-	text := make([]byte, 0, 3*keySize)
-	for i, b := range key {
-		if i > 0 {
-			text = append(text, '-')
-		}
-		text = append(text, digits[b>>4], digits[b&0xf])
-	}
-	return append(text, '\n'), nil
-}
-
-// writeSecret writes a file of mode 0600 that appears complete and durable or not at
-// all. Without force an existing file is fs.ErrExist.
-func writeSecret(file string, text []byte, force bool) (err error) {
-	dir := filepath.Dir(file)
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // gone already after a rename
-	_, err = tmp.Write(text)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	if force {
-		err = os.Rename(tmp.Name(), file)
-	} else {
-		err = os.Link(tmp.Name(), file) // unlike rename(2), never replaces a file
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

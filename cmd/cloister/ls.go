@@ -2,13 +2,13 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
+	"cloister/internal/instance"
+	"cloister/internal/treecopy"
 	"cloister/vfs"
 
 	"github.com/spf13/cobra"
@@ -19,29 +19,19 @@ func newLs(std streams) *cobra.Command {
 	var flags imageFlags
 	var l lister
 	cmd := &cobra.Command{
-		Use:   "ls IMG [PATH]",
-		Short: "List a directory of an image",
-		Long:  "List a directory of an image, names in the order of their bytes. Names with control characters are quoted.",
-		Args:  rangeArgs(1, "IMG", "PATH"),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			path := "/"
-			if len(args) > 1 {
-				path = args[1]
-			}
-			i, err := flags.open(cmd, std, args[0])
-			if err != nil {
-				return err
-			}
-			defer func() {
-				if e := i.Close(context.WithoutCancel(cmd.Context())); e != nil && err == nil {
-					err = imageFailure(args[0], e)
+		Use:     "ls IMG [PATH]",
+		Short:   "List a directory of an image",
+		Long:    "List a directory of an image, names in the order of their bytes. Names with control characters are quoted.",
+		Args:    rangeArgs(1, "IMG", "PATH"),
+		Example: "  cloister ls -l --image-key app.key app.img /etc",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return flags.read(cmd, std, args[0], func(ctx context.Context, i *instance.Instance) error {
+				l.view, l.out = i.View(), bufio.NewWriter(std.out)
+				if err := l.list(ctx, pathArg(args)); err != nil {
+					return err
 				}
-			}()
-			l.view, l.out = i.View(), bufio.NewWriter(std.out)
-			if err := l.list(cmd.Context(), path); err != nil {
-				return err
-			}
-			return output(0, l.out.Flush())
+				return output(0, l.out.Flush())
+			})
 		},
 	}
 	cmd.Flags().BoolVarP(&l.long, "long", "l", false, "show mode, links, owner, size and time")
@@ -81,7 +71,7 @@ func (l *lister) dir(ctx context.Context, dir vfs.Path, path string, heading boo
 	if interrupted(ctx) {
 		return ctx.Err()
 	}
-	entries, err := readDir(ctx, dir)
+	entries, err := treecopy.ReadDir(ctx, l.view.Cred(), dir)
 	if err != nil {
 		return pathFailure(path, err)
 	}
@@ -157,21 +147,12 @@ func (l *lister) line(ctx context.Context, p vfs.Path, name, path string) error 
 	return nil
 }
 
-func readDir(ctx context.Context, dir vfs.Path) ([]vfs.Dirent, error) {
-	f, err := vfs.OpenPath(ctx, vfs.RootCred(), dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOATIME)
-	if err != nil {
-		return nil, err
+// pathArg is the optional argument PATH.
+func pathArg(args []string) string {
+	if len(args) > 1 {
+		return args[1]
 	}
-	defer f.Close(ctx)
-	var entries []vfs.Dirent
-	err = f.ReadDir(ctx, func(e vfs.Dirent) bool {
-		if e.Name != "." && e.Name != ".." {
-			entries = append(entries, e)
-		}
-		return true
-	})
-	slices.SortFunc(entries, func(a, b vfs.Dirent) int { return cmp.Compare(a.Name, b.Name) })
-	return entries, err
+	return "/"
 }
 
 func join(dir, name string) string { return strings.TrimSuffix(dir, "/") + "/" + name }

@@ -44,8 +44,10 @@ func run(args []string, std streams) (code int) {
 		return exitOK
 	}
 	f := asFailure(err)
-	fmt.Fprintln(std.err, f.line(cmd))
-	return f.code
+	if !f.quiet {
+		fmt.Fprintln(std.err, f.line(cmd))
+	}
+	return f.codeFor(cmd)
 }
 
 func newRoot(std streams) *cobra.Command {
@@ -64,10 +66,16 @@ func newRoot(std streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err.Error()) })
 	root.AddCommand(
 		newGenImageKey(std),
+		newMkfs(std),
 		newBuild(std),
 		newLs(std),
+		newTree(std),
 		newCat(std),
+		newExtract(std),
+		newImport(std),
+		newDiff(std),
 		newInfo(std),
+		newKey(std),
 		newMount(std),
 		&cobra.Command{
 			Use:   "version",

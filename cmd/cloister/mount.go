@@ -35,8 +35,9 @@ func newMount(std streams) *cobra.Command {
 			"With --upper, changes go to the layer DIR and IMG is only read; DIR is made if it is missing or empty.\n" +
 			"Without --upper, changes go into IMG itself. With --read-only nothing is changed.\n\n" +
 			"The command runs until Ctrl+C or umount PATH; then everything is made durable and the image is free again.",
-		Args: exactArgs("PATH"),
-		RunE: func(cmd *cobra.Command, args []string) error { return m.run(cmd, args[0]) },
+		Example: "  cloister mount --image app.img --image-key app.key --upper changes /mnt",
+		Args:    exactArgs("PATH"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return m.run(cmd, args[0]) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&m.image, "image", "", "directory `IMG` of the image")
@@ -128,7 +129,7 @@ func (m *mounter) check(cmd *cobra.Command, path string) error {
 			return fail(exitMountPoint, path, unix.EINVAL, "it lies inside "+abs+"; choose another directory")
 		}
 	}
-	return checkHeader(m.image, m.keys.imageKey != "")
+	return checkHeader(m.image, m.keys.given())
 }
 
 func (m *mounter) checkTarget(path string) error {

@@ -1,6 +1,10 @@
 package sefs
 
-import "cloister/fs/sefs/internal/format"
+import (
+	"log/slog"
+
+	"cloister/fs/sefs/internal/format"
+)
 
 // SetHash makes fs hash names with fn, so that tests can make names collide.
 func (fs *FS) SetHash(fn func(name string) uint64) { fs.hash = fn }
@@ -20,3 +24,6 @@ func (fs *FS) Items(ino uint64) map[uint8]int {
 
 // MaxDirty is the length of the list of changed inodes that writes it out.
 const MaxDirty = maxDirty
+
+// WarnOfSlowAES is the warning of a mount where the processor is fast or not.
+func WarnOfSlowAES(log *slog.Logger, fast bool) { warnOfSlowAES(log, "image", fast) }

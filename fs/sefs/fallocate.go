@@ -1,6 +1,7 @@
 package sefs
 
 import (
+	"cmp"
 	"context"
 
 	"golang.org/x/sys/unix"
@@ -12,9 +13,11 @@ import (
 // nothing: a volume has no fixed size, its blocks are never overwritten in
 // place, and no promise of the host about room could be relied on. Mode 0
 // extends the file. FALLOC_FL_PUNCH_HOLE and FALLOC_FL_ZERO_RANGE give the
-// blocks back.
+// blocks back. FALLOC_FL_COLLAPSE_RANGE and FALLOC_FL_INSERT_RANGE take whole
+// blocks, as on ext4, and are atomic.
 //
-// Errors: EOPNOTSUPP for other modes, EINVAL, EFBIG.
+// Errors: EOPNOTSUPP for other modes, EINVAL, EFBIG, the latter also where more
+// than 32768 extents would move.
 func (h fileHandle) Fallocate(ctx context.Context, mode uint32, off, n int64) error {
 	switch {
 	case off < 0 || n <= 0:
@@ -28,6 +31,8 @@ func (h fileHandle) Fallocate(ctx context.Context, mode uint32, off, n int64) er
 	case unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE,
 		unix.FALLOC_FL_ZERO_RANGE, unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE:
 		zero = true
+	case unix.FALLOC_FL_COLLAPSE_RANGE, unix.FALLOC_FL_INSERT_RANGE:
+		return h.f.shiftRange(ctx, mode, off, n)
 	default:
 		return unix.EOPNOTSUPP
 	}
@@ -58,6 +63,43 @@ func (h fileHandle) Fallocate(ctx context.Context, mode uint32, off, n int64) er
 			}
 		})
 	}
+	return o.end()
+}
+
+// shiftRange takes n bytes at off out of the file, or puts as many zeros in.
+func (f *regular) shiftRange(ctx context.Context, mode uint32, off, n int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	size := f.size.Load()
+	// In the order of fs/ext4/extents.c: ext4_collapse_range, ext4_insert_range.
+	collapse := mode == unix.FALLOC_FL_COLLAPSE_RANGE
+	switch {
+	case off%format.BlockSize != 0 || n%format.BlockSize != 0:
+		return unix.EINVAL
+	case collapse && off+n >= size:
+		return unix.EINVAL
+	case !collapse && n > format.MaxFileSize-size:
+		return unix.EFBIG
+	case !collapse && off >= size:
+		return unix.EINVAL
+	}
+	o, err := f.fs.begin(ctx)
+	if err != nil {
+		return err
+	}
+	move, by := f.data.Insert, n
+	if collapse {
+		move, by = f.data.Collapse, -n
+	}
+	if err := move(o.tx, off, n); err != nil {
+		return cmp.Or(o.end(), err) // nothing moved
+	}
+	now := f.fs.timestamp()
+	f.update(&o, func(s *state) {
+		s.Mtime, s.Ctime = now, now
+		s.Size = size + by
+		f.data.SetSize(s.Size)
+	})
 	return o.end()
 }
 

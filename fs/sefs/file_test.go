@@ -21,6 +21,9 @@ func TestFallocate(t *testing.T) {
 		keep  = unix.FALLOC_FL_KEEP_SIZE
 		punch = unix.FALLOC_FL_PUNCH_HOLE
 		zero  = unix.FALLOC_FL_ZERO_RANGE
+
+		collapse = unix.FALLOC_FL_COLLAPSE_RANGE
+		insert   = unix.FALLOC_FL_INSERT_RANGE
 	)
 	old := strings.Repeat("x", 10000)
 	for name, c := range map[string]struct {
@@ -40,8 +43,16 @@ func TestFallocate(t *testing.T) {
 		"zero keeps size":   {zero | keep, 9999, 10, nil, old[:9999] + zeros(1)},
 		"punch alone":       {punch, 0, 1, unix.EOPNOTSUPP, old},
 		"punch and zero":    {punch | zero | keep, 0, 1, unix.EOPNOTSUPP, old},
-		"collapse":          {unix.FALLOC_FL_COLLAPSE_RANGE, 0, 4096, unix.EOPNOTSUPP, old},
-		"insert":            {unix.FALLOC_FL_INSERT_RANGE, 0, 4096, unix.EOPNOTSUPP, old},
+		"collapse":          {collapse, 4096, 4096, nil, old[:4096] + old[8192:]},
+		"collapse start":    {collapse, 0, 4096, nil, old[4096:]},
+		"collapse odd":      {collapse, 1, 4096, unix.EINVAL, old},
+		"collapse part":     {collapse, 4096, 100, unix.EINVAL, old},
+		"collapse to end":   {collapse, 4096, 8192, unix.EINVAL, old},
+		"insert":            {insert, 4096, 8192, nil, old[:4096] + zeros(8192) + old[4096:]},
+		"insert at start":   {insert, 0, 4096, nil, zeros(4096) + old},
+		"insert odd":        {insert, 4096, 1, unix.EINVAL, old},
+		"insert at end":     {insert, 12288, 4096, unix.EINVAL, old},
+		"insert too much":   {insert, 0, format.MaxFileSize - 4096, unix.EFBIG, old},
 		"unshare":           {unix.FALLOC_FL_UNSHARE_RANGE, 0, 4096, unix.EOPNOTSUPP, old},
 		"negative offset":   {0, -1, 1, unix.EINVAL, old},
 		"zero length":       {0, 0, 0, unix.EINVAL, old},
@@ -60,6 +71,38 @@ func TestFallocate(t *testing.T) {
 			}))
 		})
 	}
+}
+
+// TestShiftSmallFile moves a file that is stored inside the tree, and one with
+// content that only the journal has.
+func TestShiftSmallFile(t *testing.T) {
+	x := newTree(t)
+	want := strings.Repeat("s", 300)
+	require.NoError(t, x.create("f", 0o600, want))
+	require.NoError(t, x.fs.Sync(t.Context()))
+	x.reopen()
+	shift := func(mode uint32, off, n int64) {
+		h := x.handle("f")
+		require.NoError(t, h.Fallocate(t.Context(), mode, off, n))
+	}
+	check := func(want string) {
+		t.Helper()
+		require.NoError(t, x.on("f", func(i vfs.Inode) error {
+			require.Equal(t, brief(want), brief(read(t, i)))
+			return nil
+		}))
+	}
+	shift(unix.FALLOC_FL_INSERT_RANGE, 0, 8192)
+	check(zeros(8192) + want)
+	require.EqualValues(t, 8, x.stat("f").Blocks, "one block of data")
+	require.NoError(t, x.write("f", "journal", 0))
+	require.NoError(t, x.fs.Sync(t.Context()))
+	want = "journal" + zeros(4089) + want
+	shift(unix.FALLOC_FL_COLLAPSE_RANGE, 4096, 4096)
+	check(want)
+	x.reopen()
+	check(want)
+	require.EqualValues(t, len(want), x.stat("f").Size)
 }
 
 func zeros(n int) string { return string(make([]byte, n)) }

@@ -31,7 +31,6 @@ type FS struct {
 	log      *slog.Logger
 	now      func() time.Time
 	hash     func(name string) uint64 // keyed, 64 bits
-	slot     volume.Slot
 
 	root  *dir
 	table table
@@ -128,7 +127,6 @@ func (fs *FS) Abandon() {
 type mountConfig struct {
 	readOnly bool
 	options  string
-	slot     volume.Slot
 	log      *slog.Logger
 	now      func() time.Time
 	onClose  func()
@@ -145,7 +143,6 @@ func newFS(cfg mountConfig) *FS {
 	fs := &FS{
 		readOnly: cfg.readOnly,
 		options:  cfg.options,
-		slot:     cfg.slot,
 		log:      cfg.log,
 		now:      cfg.now,
 		onClose:  cfg.onClose,

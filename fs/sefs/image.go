@@ -9,8 +9,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cloister/enclave"
+	"cloister/fs/sefs/internal/seal"
 	"cloister/fs/sefs/internal/store"
 	"cloister/fs/sefs/internal/volume"
+	"cloister/mountopt"
 	"cloister/vfs"
 )
 
@@ -31,7 +34,9 @@ type imageConfig struct {
 	absent  absentMode
 	present presentMode
 	keys    keySource
-	root    rootAttr // of a new image
+	mac     *mountopt.MAC   // nil: any state
+	counter enclave.Counter // nil: none
+	root    rootAttr        // of a new image
 	options string
 
 	// reserve, if not nil, claims the image with its UUID before it is opened;
@@ -121,13 +126,13 @@ func makeImage(ctx context.Context, cfg *imageConfig) (*FS, error) {
 
 // openVolume opens an image that exists.
 func openVolume(ctx context.Context, cfg *imageConfig) (_ *FS, err error) {
-	uuid, slot, err := volume.PeekUUID(cfg.st)
+	seen, err := volume.Peek(cfg.st)
 	if err != nil {
 		return nil, err
 	}
 	release := func() {}
 	if cfg.reserve != nil {
-		if release, err = cfg.reserve(uuid); err != nil {
+		if release, err = cfg.reserve(seen.UUID); err != nil {
 			return nil, err
 		}
 	}
@@ -137,26 +142,29 @@ func openVolume(ctx context.Context, cfg *imageConfig) (_ *FS, err error) {
 		}
 	}()
 	fs := newFS(mountConfig{
-		readOnly: cfg.access == ReadOnly, options: cfg.options, slot: slot,
+		readOnly: cfg.access == ReadOnly, options: cfg.options,
 		log: cfg.log, now: cfg.now, onClose: release,
 	})
-	keys := cfg.keys
+	warnOfSlowAES(fs.log, cfg.dir, seal.FastAES())
 	vol, err := volume.Open(ctx, cfg.st, volume.Config{
-		Access: cfg.access,
-		Unlock: keys.unlock,
+		Access:    cfg.access,
+		Unlocking: cfg.keys.unlocking(),
 
 		NodeCacheBytes: cfg.nodes,
 		PageCacheBytes: cfg.pages,
 		CommitInterval: cfg.commit,
 
-		Log:   cfg.log,
-		Now:   cfg.now,
-		Flush: fs.flush,
+		Log:    cfg.log,
+		Now:    cfg.now,
+		Flush:  fs.flush,
+		Root:   (*[32]byte)(cfg.mac),
+		Anchor: anchorOf(cfg.counter),
 	})
 	if err != nil {
-		return nil, keys.explain(slot, err)
+		return nil, err
 	}
-	if vol.UUID() != uuid {
+	cfg.keys.noteVersion(fs.log, cfg.dir, vol)
+	if vol.UUID() != seen.UUID {
 		err = fmt.Errorf("the header changed while it was read: %w", unix.EIO)
 	} else {
 		err = fs.start(ctx, vol, cfg.root)

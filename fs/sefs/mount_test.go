@@ -186,7 +186,7 @@ func TestKeys(t *testing.T) {
 		"sealed older version": {platform: machine(t, 1, 1, func(c *sim.Config) {
 			c.SecurityVersion--
 		}), text: "security version"},
-		"other signer":       {platform: machine(t, 1, 2, nil), text: "another signer or product"},
+		"other signer":       {platform: machine(t, 1, 2, nil), text: "another signer"},
 		"other machine":      {platform: machine(t, 2, 1, nil), text: "another machine"},
 		"other platform":     {platform: otherKind{home}, text: `sealed by platform "simulation"`},
 		"no platform":        {text: "sealed to an enclave"},
@@ -260,7 +260,10 @@ func TestToolsOpenAndInspect(t *testing.T) {
 	})
 	require.NoError(t, err)
 	info := made.Info()
-	require.Equal(t, sefs.Info{UUID: info.UUID, Sealed: true, Platform: "simulation", Policy: "unique"}, info)
+	require.Equal(t, sefs.Info{
+		UUID: info.UUID, Generation: 1, Sealed: true, Platform: "simulation", Policy: "unique",
+		Slots: []sefs.KeySlot{{Kind: sefs.KeySealed, Created: info.Slots[0].Created, Platform: "simulation", Policy: "unique", Version: 3}},
+	}, info)
 	require.Len(t, info.UUID, 32)
 	umount(t, made)
 	seen, err := sefs.Inspect(dir)

@@ -2,14 +2,12 @@ package sefs
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"cloister/enclave"
 	"cloister/fs/sefs/internal/store"
-	"cloister/fs/sefs/internal/volume"
 	"cloister/mountopt"
 )
 
@@ -18,6 +16,7 @@ type OpenConfig struct {
 	Access   Access           // zero: for writing
 	Key      mountopt.Key     // zero: the image is sealed to the enclave
 	Platform enclave.Platform // nil: only images with a key
+	Counter  enclave.Counter  // as Config
 
 	Log *slog.Logger     // nil discards
 	Now func() time.Time // nil: time.Now
@@ -84,7 +83,7 @@ func (c *OpenConfig) image(dir string) (imageConfig, error) {
 	}
 	return imageConfig{
 		dir: dir, st: st, access: c.Access,
-		keys: keySource{key: c.Key, platform: c.Platform},
+		keys: keySource{key: c.Key, platform: c.Platform}, counter: c.Counter,
 		root: rootAttr{mode: 0o755},
 		log:  c.Log, now: c.Now,
 		nodes: c.NodeCacheBytes, pages: c.PageCacheBytes, commit: c.CommitInterval,
@@ -98,42 +97,6 @@ func openFS(ctx context.Context, cfg imageConfig) (*FS, error) {
 		return nil, err
 	}
 	return fsys.(*FS), nil
-}
-
-// Info is what is known about an image; none of it is secret.
-type Info struct {
-	UUID     string // 32 hex digits
-	Sealed   bool   // sealed to an enclave; false: made with a key
-	Platform string // Sealed: "sgx" or "simulation"
-	Policy   string // Sealed: "product" or "unique"
-}
-
-// Inspect reads what the header of an image says. Nothing of it is
-// authenticated: Open does that.
-//
-// Errors: ENOENT, ENOTDIR; EINVAL if the directory holds no image.
-func Inspect(dir string) (Info, error) {
-	st, err := openHost(dir, ReadOnly)
-	if err != nil {
-		return Info{}, fmt.Errorf("sefs: image %q: %w", dir, err)
-	}
-	defer st.Close()
-	uuid, slot, err := volume.PeekUUID(st)
-	if err != nil {
-		return Info{}, fmt.Errorf("sefs: image %q: %w", dir, err)
-	}
-	return infoOf(uuid, slot), nil
-}
-
-// Info returns what is known about the image.
-func (fs *FS) Info() Info { return infoOf(fs.vol.UUID(), fs.slot) }
-
-func infoOf(uuid [16]byte, slot volume.Slot) Info {
-	info := Info{UUID: hex.EncodeToString(uuid[:])}
-	if slot.Kind == volume.KeySealed {
-		info.Sealed, info.Platform, info.Policy = true, slot.Platform, slot.Policy
-	}
-	return info
 }
 
 // Stats are counters of an open image.

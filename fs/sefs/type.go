@@ -79,24 +79,22 @@ var mountSpec = append(mountopt.Spec{
 
 // Mount implements vfs.FileSystemType. Options: dir=<directory on the host>,
 // mandatory; key=<16 or 32 bytes> or keyfile=<a file with them>, without which
-// the image is sealed to the enclave. mac=<root MAC> is refused, for no image has
-// one that it could be compared with. An empty directory becomes a new image, or with MS_RDONLY an empty
-// file system that leaves no trace.
+// the image is sealed to the enclave; mac=<root MAC>, with which the image is
+// opened in the state that has this MAC, and in no other (FS.RootMAC). An empty
+// directory becomes a new image, or with MS_RDONLY an empty file system that
+// leaves no trace, but not with mac=.
 //
 // Errors: EINVAL for bad options and for a directory that is neither empty nor
-// an image; EOPNOTSUPP for mac; those of Config.KeyFile; ENOENT and ENOTDIR for dir; EACCES if the key, the signer or the
-// machine is another one, in an error that tells which as far as it can be
-// known; EBUSY if the image is mounted already or locked by another process;
+// an image; those of Config.KeyFile; ENOENT and ENOTDIR for dir; EACCES if the
+// key, the signer, the machine or the root MAC is another one, in an error that
+// tells which as far as it can be known; ESTALE if Config.Counter knows a newer
+// state; EBUSY if the image is mounted already or locked by another process;
 // EROFS if the host storage is read-only and MS_RDONLY is not given; EUCLEAN
 // and EIO for a damaged image.
 func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem, error) {
 	opts, err := mountSpec.Parse(req.Data)
 	if err != nil {
 		return nil, err
-	}
-	if opts.Has("mac") {
-		opts.Key(mountopt.OptKey).Wipe()
-		return nil, fmt.Errorf("sefs: option \"mac\": images of this version have no root MAC, so nothing would be checked: %w", unix.EOPNOTSUPP)
 	}
 	key, err := opts.MountKey(t.keyFile(ctx, req.Cred))
 	if err != nil {
@@ -114,6 +112,10 @@ func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem,
 	cfg.absent = absentMake
 	if cfg.access == ReadOnly {
 		cfg.absent = absentExpose
+	}
+	if opts.Has("mac") {
+		mac := opts.MAC("mac")
+		cfg.mac, cfg.absent = &mac, absentFails
 	}
 	cfg.options = opts.String()
 	return t.open(ctx, cfg, exclusive, nil)

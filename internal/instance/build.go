@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,10 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BuildConfig says what an image is built from.
+// BuildConfig says what an image is built from: a host directory, an archive, or nothing.
 type BuildConfig struct {
-	Source string // host directory
-	Image  string // host directory to make; it may exist if it is empty
+	Source  string    // host directory, or the name of Archive for messages; "" makes an empty image
+	Archive io.Reader // tar archive, not compressed; nil: Source is a directory
+
+	Image string // host directory to make; it may exist if it is empty
 
 	Key      mountopt.Key     // the zero Key: seal the image to Platform
 	Platform enclave.Platform // nil: Key is needed
@@ -30,14 +33,19 @@ type BuildConfig struct {
 	Skipped  func(path string, err error) // see treecopy.Config
 }
 
-// Build makes an image of a directory tree. The image is built beside its final
+// Build makes an image. The image is built beside its final
 // place, made durable and moved there: it is complete or absent, whatever happens.
 //
 // Errors: *TargetError for the image's directory; *treecopy.Error for the source.
 func Build(ctx context.Context, cfg BuildConfig) (totals treecopy.Totals, err error) {
-	target, err := targetPath(cfg.Source, cfg.Image)
+	target, err := NewPlace(cfg.Image)
 	if err != nil {
 		return totals, err
+	}
+	if cfg.Archive == nil && cfg.Source != "" {
+		if err := Outside(cfg.Source, target, cfg.Image); err != nil {
+			return totals, err
+		}
 	}
 	parent := filepath.Dir(target)
 	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(target)+".*") // with mode 0700
@@ -71,45 +79,55 @@ type TargetError struct {
 func (e *TargetError) Error() string { return fmt.Sprintf("%s: %v", e.Path, e.Err) }
 func (e *TargetError) Unwrap() error { return e.Err }
 
-// targetPath checks the place of a new image and returns it without symbolic links in
-// its directory part.
-func targetPath(source, image string) (string, error) {
-	abs, err := filepath.Abs(image)
+// NewPlace checks that a directory can be made at path, which may be an empty directory, and returns it
+// without symbolic links in its directory part.
+//
+// Errors: *TargetError, with ENOTDIR, ENOTEMPTY for what is there.
+func NewPlace(path string) (string, error) {
+	abs, err := filepath.Abs(path)
 	if err != nil {
-		return "", &TargetError{image, errnoOf(err)}
+		return "", &TargetError{path, errnoOf(err)}
 	}
 	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return "", &TargetError{filepath.Dir(image), errnoOf(err)}
+		return "", &TargetError{filepath.Dir(path), errnoOf(err)}
 	}
 	target := filepath.Join(parent, filepath.Base(abs))
-	from, err := filepath.EvalSymlinks(source)
-	if err == nil {
-		from, err = filepath.Abs(from)
-	}
-	if err != nil {
-		return "", &treecopy.Error{Op: "open", Path: source, Err: errnoOf(err)}
-	}
-	if Inside(from, target) {
-		return "", &TargetError{image, fmt.Errorf("lies inside the source %s: %w", source, unix.EINVAL)}
-	}
 	var st unix.Stat_t
 	switch err := unix.Lstat(target, &st); {
 	case errors.Is(err, unix.ENOENT):
 		return target, nil
 	case err != nil:
-		return "", &TargetError{image, err}
+		return "", &TargetError{path, err}
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return "", &TargetError{image, unix.ENOTDIR}
+		return "", &TargetError{path, unix.ENOTDIR}
 	}
 	names, err := os.ReadDir(target)
 	if err != nil {
-		return "", &TargetError{image, errnoOf(err)}
+		return "", &TargetError{path, errnoOf(err)}
 	}
 	if len(names) > 0 {
-		return "", &TargetError{image, unix.ENOTEMPTY}
+		return "", &TargetError{path, unix.ENOTEMPTY}
 	}
 	return target, nil
+}
+
+// Outside checks that an image does not lie inside a host tree that is copied into it. target is its
+// place without symbolic links, image what the user calls it.
+//
+// Errors: *TargetError; *treecopy.Error for the source.
+func Outside(source, target, image string) error {
+	from, err := filepath.EvalSymlinks(source)
+	if err == nil {
+		from, err = filepath.Abs(from)
+	}
+	if err != nil {
+		return &treecopy.Error{Op: "open", Path: source, Err: errnoOf(err)}
+	}
+	if Inside(from, target) {
+		return &TargetError{image, fmt.Errorf("lies inside the source %s: %w", source, unix.EINVAL)}
+	}
+	return nil
 }
 
 // Inside reports whether path is dir or lies below it. Both are absolute and without
@@ -119,20 +137,23 @@ func Inside(dir, path string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// fill makes the volume in dir and copies the tree into it.
+// fill makes the volume in dir and copies the source into it.
 func fill(ctx context.Context, cfg BuildConfig, dir string) (totals treecopy.Totals, err error) {
 	fs, err := sefs.Make(ctx, dir, sefs.MakeConfig{OpenConfig: sefs.OpenConfig{Key: cfg.Key, Platform: cfg.Platform, Log: cfg.Log}})
 	if err != nil {
 		return totals, &TargetError{cfg.Image, err}
 	}
-	i, err := newInstance(ctx, fs, cfg.Log)
+	i, err := newInstance(ctx, fs, fs, fs.Abandon, cfg.Log)
 	if err != nil {
 		return totals, &TargetError{cfg.Image, err}
 	}
-	totals, err = treecopy.Copy(ctx, treecopy.Config{
-		Source: cfg.Source, Target: i.Root(), Cred: vfs.RootCred(),
-		Progress: cfg.Progress, Skipped: cfg.Skipped,
-	})
+	to := treecopy.Config{Target: i.Root(), Cred: vfs.RootCred(), Progress: cfg.Progress, Skipped: cfg.Skipped}
+	switch {
+	case cfg.Archive != nil:
+		totals, err = treecopy.CopyTar(ctx, to, cfg.Archive, cfg.Source)
+	case cfg.Source != "":
+		totals, err = treecopy.Copy(ctx, to, cfg.Source)
+	}
 	if e := i.Close(context.WithoutCancel(ctx)); e != nil && err == nil {
 		err = &TargetError{cfg.Image, e}
 	}

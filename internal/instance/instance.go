@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"cloister/enclave"
 	"cloister/fs/sefs"
@@ -25,6 +26,11 @@ type Config struct {
 	// image itself where there is no Upper.
 	ReadOnly bool
 
+	// Held keeps changes back until Close, as far as memory allows: what changes more than about
+	// 32 MiB of the image's tables, some 100,000 files, is committed in steps. Abandon drops what was not
+	// committed.
+	Held bool
+
 	Key      mountopt.Key     // the zero Key: the image is sealed to Platform
 	Platform enclave.Platform // nil: only images with a key given open
 	Log      *slog.Logger     // nil: discard
@@ -35,6 +41,10 @@ type Config struct {
 type Instance struct {
 	ns   *vfs.Namespace
 	view *vfs.View
+
+	top     *sefs.FS // the image that changes go to
+	commits uint64   // of top when it was opened
+	abandon func()   // drops the images as if the process had been killed
 }
 
 // Open opens what cfg names, all of it or nothing.
@@ -43,48 +53,62 @@ type Instance struct {
 // the image's; ENOENT, ENOTDIR, EINVAL for what is no image; ELOOP if Upper and Image are
 // one or one lies inside the other; EIO for a damaged image.
 func Open(ctx context.Context, cfg Config) (*Instance, error) {
-	fs, err := openTree(ctx, cfg)
+	if cfg.Upper != "" {
+		return openUnion(ctx, cfg)
+	}
+	open := sefs.OpenConfig{Key: cfg.Key, Platform: cfg.Platform, Log: cfg.Log, CommitInterval: cfg.interval()}
+	if cfg.ReadOnly {
+		open.Access = sefs.ReadOnly
+	}
+	image, err := sefs.Open(ctx, cfg.Image, open)
 	if err != nil {
 		return nil, err
 	}
-	return newInstance(ctx, fs, cfg.Log)
+	return newInstance(ctx, image, image, image.Abandon, cfg.Log)
 }
 
-func newInstance(ctx context.Context, fs vfs.FileSystem, log *slog.Logger) (*Instance, error) {
+func openUnion(ctx context.Context, cfg Config) (*Instance, error) {
+	mode, flags := unionfs.UpperWritable, uintptr(0)
+	if cfg.ReadOnly {
+		mode, flags = unionfs.UpperReadOnly, unix.MS_RDONLY
+	}
+	images := sefs.NewType(sefs.Config{Platform: cfg.Platform, Log: cfg.Log, CommitInterval: cfg.interval()})
+	layers, err := images.OpenStack(ctx, []string{cfg.Image}, cfg.Upper, cfg.Key, flags)
+	if err != nil {
+		return nil, err
+	}
+	top, _ := layers[0].(*sefs.FS) // an empty layer has a type of its own, and is only read
+	union, err := unionfs.New(ctx, unionfs.StackConfig{Layers: layers, Upper: mode, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	return newInstance(ctx, union, top, images.Abandon, cfg.Log)
+}
+
+// interval is the time between commits that nobody asks for, as sefs has it.
+func (c *Config) interval() time.Duration {
+	if c.Held {
+		return -1
+	}
+	return 0
+}
+
+func newInstance(ctx context.Context, fs vfs.FileSystem, top *sefs.FS, abandon func(), log *slog.Logger) (*Instance, error) {
+	i := &Instance{top: top, commits: commits(top), abandon: abandon}
 	ns, err := vfs.New(vfs.Config{Root: fs, RootType: "cloister", Log: log})
 	if err != nil {
 		_ = fs.Close(context.WithoutCancel(ctx), vfs.ForceClose) // err is what counts
 		return nil, fmt.Errorf("instance: %w", err)
 	}
-	return &Instance{ns: ns, view: ns.NewView(vfs.RootCred())}, nil
+	i.ns, i.view = ns, ns.NewView(vfs.RootCred())
+	return i, nil
 }
 
-func openTree(ctx context.Context, cfg Config) (vfs.FileSystem, error) {
-	if cfg.Upper == "" {
-		open := sefs.OpenConfig{Key: cfg.Key, Platform: cfg.Platform, Log: cfg.Log}
-		if cfg.ReadOnly {
-			open.Access = sefs.ReadOnly
-		}
-		return opened(sefs.Open(ctx, cfg.Image, open))
+func commits(fs *sefs.FS) uint64 {
+	if fs == nil {
+		return 0
 	}
-	mode, flags := unionfs.UpperWritable, uintptr(0)
-	if cfg.ReadOnly {
-		mode, flags = unionfs.UpperReadOnly, unix.MS_RDONLY
-	}
-	images := sefs.NewType(sefs.Config{Platform: cfg.Platform, Log: cfg.Log})
-	layers, err := images.OpenStack(ctx, []string{cfg.Image}, cfg.Upper, cfg.Key, flags)
-	if err != nil {
-		return nil, err
-	}
-	return opened(unionfs.New(ctx, unionfs.StackConfig{Layers: layers, Upper: mode, Log: cfg.Log}))
-}
-
-// opened keeps a nil pointer out of the interface.
-func opened[FS vfs.FileSystem](fs FS, err error) (vfs.FileSystem, error) {
-	if err != nil {
-		return nil, err
-	}
-	return fs, nil
+	return fs.Stats().Seq
 }
 
 // View returns a view of the tree with root's credentials. It lives until Close.
@@ -98,4 +122,15 @@ func (i *Instance) Root() vfs.Path { return i.view.Root() }
 func (i *Instance) Close(ctx context.Context) error {
 	i.view.Release()
 	return i.ns.Close(ctx)
+}
+
+// Abandon releases the image without what has not been committed; see Config.Held. The image is
+// then as after a crash, at its last commit. It reports whether there was one since Open, so that a part
+// of the changes may be there.
+func (i *Instance) Abandon() (committed bool) {
+	committed = commits(i.top) != i.commits
+	i.abandon()
+	i.view.Release()
+	_ = i.ns.Close(context.Background()) // nothing is left to be written
+	return committed
 }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// regular copies a regular file. Its times are set after its contents.
-func (c *copier) regular(src *sourceDir, name string, st *unix.Stat_t, dst vfs.Path, opt vfs.CreateOptions) (vfs.Path, error) {
+// regularOf copies a regular file of the host.
+func (c *copier) regularOf(src *hostDir, name string, st *unix.Stat_t, dst vfs.Path, newName string, m *meta) (vfs.Path, error) {
 	path := filepath.Join(src.path, name)
 	// O_NONBLOCK: a FIFO put in the file's place must not hang us.
 	fd, err := unix.Openat(src.fd(), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -19,37 +19,17 @@ func (c *copier) regular(src *sourceDir, name string, st *unix.Stat_t, dst vfs.P
 		return vfs.Path{}, &Error{"open", path, err}
 	}
 	defer unix.Close(fd)
-	if opt.Xattrs, err = c.xattrs(fd, path); err != nil {
+	if m.xattrs, err = c.xattrs(fd, path); err != nil {
 		return vfs.Path{}, err
 	}
-	p, err := vfs.Create(c.ctx, c.Cred, dst, name, st.Mode&07777, opt)
-	if err != nil {
-		return vfs.Path{}, &Error{"create", path, err}
+	if st.Size == 0 {
+		return c.regular(path, dst, newName, m, nil)
 	}
-	if st.Size > 0 {
-		if err = c.contents(fd, path, st, p); err == nil {
-			err = c.times(p, path, opt.Times)
-		}
-	}
-	if err != nil {
-		p.Put()
-		return vfs.Path{}, err
-	}
-	c.totals.Files++
-	return p, nil
+	return c.regular(path, dst, newName, m, func(f *vfs.File) error { return c.contents(fd, path, st, f) })
 }
 
 // contents copies the data of a file and leaves out its holes.
-func (c *copier) contents(fd int, path string, st *unix.Stat_t, p vfs.Path) (err error) {
-	f, err := vfs.OpenPath(c.ctx, c.Cred, p, unix.O_WRONLY)
-	if err != nil {
-		return &Error{"write", path, err}
-	}
-	defer func() {
-		if e := f.Close(c.ctx); err == nil && e != nil {
-			err = &Error{"write", path, e}
-		}
-	}()
+func (c *copier) contents(fd int, path string, st *unix.Stat_t, f *vfs.File) error {
 	sparse := st.Blocks*512 < st.Size
 	var off, end int64
 	for off < st.Size {

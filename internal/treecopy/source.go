@@ -1,24 +1,21 @@
 package treecopy
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// sourceDir is an open directory of the host.
-type sourceDir struct {
+// hostDir is an open directory of the host.
+type hostDir struct {
 	file *os.File
 	path string // for messages
 }
 
-func openDir(at int, name, path string) (*sourceDir, error) {
+func openDir(at int, name, path string) (*hostDir, error) {
 	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
 	if at != unix.AT_FDCWD {
 		flags |= unix.O_NOFOLLOW
@@ -27,15 +24,16 @@ func openDir(at int, name, path string) (*sourceDir, error) {
 	if err != nil {
 		return nil, &Error{"open", path, err}
 	}
-	return &sourceDir{file: os.NewFile(uintptr(fd), path), path: path}, nil
+	return &hostDir{file: os.NewFile(uintptr(fd), path), path: path}, nil
 }
 
-func (d *sourceDir) fd() int      { return int(d.file.Fd()) }
-func (d *sourceDir) Close() error { return d.file.Close() }
+func (d *hostDir) fd() int               { return int(d.file.Fd()) }
+func (d *hostDir) Close() error          { return d.file.Close() }
+func (d *hostDir) at(name string) string { return filepath.Join(d.path, name) } // for messages
 
 // names lists the directory in the order of bytes, so that equal trees are
 // copied in equal order.
-func (d *sourceDir) names() ([]string, error) {
+func (d *hostDir) names() ([]string, error) {
 	names, err := d.file.Readdirnames(-1)
 	if err != nil {
 		return nil, &Error{"read directory", d.path, err}
@@ -57,87 +55,74 @@ func Scan(ctx context.Context, source string) (Totals, error) {
 	return t, t.scan(ctx, dir, make(map[fileID]struct{}))
 }
 
-func (t *Totals) scan(ctx context.Context, dir *sourceDir, linked map[fileID]struct{}) error {
+// ScanEntry counts what CopyEntry of a path will copy.
+//
+// Errors: as Scan.
+func ScanEntry(ctx context.Context, source string) (t Totals, err error) {
+	parent, name := splitPath(source)
+	dir, err := openDir(unix.AT_FDCWD, parent, parent)
+	if err != nil {
+		return t, err
+	}
+	defer dir.Close()
+	return t, t.scanEntry(ctx, dir, name, make(map[fileID]struct{}))
+}
+
+// splitPath returns the directory of a path and the name there.
+func splitPath(path string) (dir, name string) {
+	clean := filepath.Clean(path)
+	return filepath.Dir(clean), filepath.Base(clean)
+}
+
+func (t *Totals) scan(ctx context.Context, dir *hostDir, linked map[fileID]struct{}) error {
 	names, err := dir.names()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if err := ctx.Err(); err != nil {
+		if err := t.scanEntry(ctx, dir, name, linked); err != nil {
 			return err
 		}
-		path := filepath.Join(dir.path, name)
-		var st unix.Stat_t
-		if err := unix.Fstatat(dir.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return &Error{"stat", path, err}
+	}
+	return nil
+}
+
+func (t *Totals) scanEntry(ctx context.Context, dir *hostDir, name string, linked map[fileID]struct{}) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &Error{"stat", dir.at(name), err}
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		t.Dirs++
+		sub, err := openDir(dir.fd(), name, dir.at(name))
+		if err != nil {
+			return err
 		}
-		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			t.Dirs++
-			sub, err := openDir(dir.fd(), name, path)
-			if err != nil {
-				return err
-			}
-			err = t.scan(ctx, sub, linked)
-			sub.Close()
-			if err != nil {
-				return err
-			}
-			continue
+		defer sub.Close()
+		return t.scan(ctx, sub, linked)
+	}
+	if st.Nlink > 1 {
+		id := fileID{st.Dev, st.Ino}
+		if _, ok := linked[id]; ok {
+			t.Links++
+			return nil
 		}
-		if st.Nlink > 1 {
-			id := fileID{st.Dev, st.Ino}
-			if _, ok := linked[id]; ok {
-				t.Links++
-				continue
-			}
-			linked[id] = struct{}{}
-		}
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-			t.Files++
-			t.Bytes += dataBytes(&st)
-		case unix.S_IFLNK:
-			t.Symlinks++
-		default:
-			t.Specials++
-		}
+		linked[id] = struct{}{}
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		t.Files++
+		t.Bytes += dataBytes(&st)
+	case unix.S_IFLNK:
+		t.Symlinks++
+	default:
+		t.Specials++
 	}
 	return nil
 }
 
 // dataBytes estimates how many bytes of a file are data and not holes.
 func dataBytes(st *unix.Stat_t) int64 { return min(st.Size, st.Blocks*512) }
-
-// xattrs reads the attributes of the namespace "user." of an open file.
-func (c *copier) xattrs(fd int, path string) (map[string][]byte, error) {
-	if c.names == nil {
-		c.names = make([]byte, 64<<10) // the largest list (XATTR_LIST_MAX)
-	}
-	n, err := unix.Flistxattr(fd, c.names)
-	if n == 0 || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, &Error{"list attributes of", path, err}
-	}
-	var xattrs map[string][]byte
-	for raw := range bytes.SplitSeq(c.names[:n], []byte{0}) {
-		name := string(raw)
-		if !strings.HasPrefix(name, "user.") {
-			continue
-		}
-		value := make([]byte, 64<<10) // the largest value (XATTR_SIZE_MAX)
-		n, err := unix.Fgetxattr(fd, name, value)
-		if errors.Is(err, unix.ENODATA) {
-			continue // removed meanwhile
-		}
-		if err != nil {
-			return nil, &Error{"read attribute of", path, err}
-		}
-		if xattrs == nil {
-			xattrs = make(map[string][]byte)
-		}
-		xattrs[name] = slices.Clone(value[:n])
-	}
-	return xattrs, nil
-}

@@ -1,15 +1,17 @@
-// Package treecopy copies a directory tree of the host into a VFS tree: modes,
-// owners, times, symbolic links, hard links, holes, FIFOs, sockets, devices and
-// extended attributes of the namespace "user.".
+// Package treecopy copies trees between the host, tar archives and a VFS, and compares two
+// trees of a VFS: modes, owners, times, symbolic links, hard links, holes, FIFOs,
+// sockets, devices and extended attributes.
 //
-// The host tree is read by directory descriptors and never followed through a
-// symbolic link, so a tree that changes meanwhile gives a mix of old and new, but
-// nothing from elsewhere.
+// Copied are the attributes of the namespaces "user." and "trusted.", and
+// "security.capability". Others belong to the system that a file is on.
+//
+// Trees of the host are read and written by directory descriptors and never followed
+// through a symbolic link. A host tree that changes meanwhile gives a mix of old and new, but
+// nothing from elsewhere, and nothing is ever written outside the target.
 package treecopy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -24,17 +26,37 @@ const bufferSize = 1 << 20 // bytes read and written at once
 type Totals struct {
 	Files, Dirs, Symlinks, Specials int64
 	Links                           int64 // further names of files counted already
-	Bytes                           int64 // sum of the sizes of regular files, each once
+	Bytes                           int64 // of data in regular files, each once
+
+	// Foreign counts the files that could not be given their owner, which takes
+	// privilege. They have lost their set-id bits.
+	Foreign int64
 }
 
 // Entries returns the number of names.
 func (t *Totals) Entries() int64 { return t.Files + t.Dirs + t.Symlinks + t.Specials + t.Links }
 
-// Config describes one copy.
+// Add adds what another copy has counted.
+func (t *Totals) Add(o Totals) {
+	t.Files += o.Files
+	t.Dirs += o.Dirs
+	t.Symlinks += o.Symlinks
+	t.Specials += o.Specials
+	t.Links += o.Links
+	t.Bytes += o.Bytes
+	t.Foreign += o.Foreign
+}
+
+// Config describes a copy into a VFS tree.
 type Config struct {
-	Source string   // host directory
-	Target vfs.Path // directory that receives the source's contents and attributes; it should be empty
+	Target vfs.Path // directory that receives what is copied
 	Cred   *vfs.Cred
+
+	// Replace lets what is copied take the place of entries that are there:
+	// directories are merged, and what is no directory replaces what is none, in one step.
+	// A directory and something else under one name are an error all the same. Otherwise any
+	// name that exists is EEXIST.
+	Replace bool
 
 	// Progress is called after each piece of work with the number of names and bytes
 	// done since the last call; nil: not called.
@@ -45,7 +67,8 @@ type Config struct {
 	Skipped func(path string, err error)
 }
 
-// Error is a failure at one place of the source tree.
+// Error is a failure at one place of the host's tree or of an archive. When a tree is copied
+// into a VFS it also stands for what cannot be made there.
 type Error struct {
 	Op   string // what was done: "read", "write", "stat", ...
 	Path string
@@ -58,121 +81,123 @@ func (e *Error) Unwrap() error { return e.Err }
 // fileID tells files of the host apart.
 type fileID struct{ dev, ino uint64 }
 
-// hardlink is a file of which further names are expected.
-type hardlink struct {
-	path vfs.Path // pinned
-	left uint64   // names not seen yet
-}
-
-type copier struct {
-	Config
-	ctx    context.Context
-	links  map[fileID]*hardlink
-	totals Totals
-	buf    []byte
-	names  []byte // list of attribute names
-}
-
-// Copy copies the tree. On an error the target holds what had been copied.
+// Copy copies the contents and the attributes of the host directory source to the target.
+// On an error the target holds what had been copied.
 //
 // Errors: *Error names the place.
-func Copy(ctx context.Context, cfg Config) (Totals, error) {
-	c := &copier{Config: cfg, ctx: ctx, links: make(map[fileID]*hardlink), buf: make([]byte, bufferSize)}
-	defer func() {
-		for _, l := range c.links {
-			l.path.Put()
-		}
-	}()
-	src, err := openDir(unix.AT_FDCWD, cfg.Source, cfg.Source)
+func Copy(ctx context.Context, cfg Config, source string) (Totals, error) {
+	c := newCopier(ctx, cfg)
+	defer c.close()
+	src, err := openDir(unix.AT_FDCWD, source, source)
 	if err != nil {
 		return c.totals, err
 	}
 	defer src.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(src.fd(), &st); err != nil {
-		return c.totals, &Error{"stat", cfg.Source, err}
+		return c.totals, &Error{"stat", source, err}
+	}
+	m := metaOf(&st)
+	if m.xattrs, err = c.xattrs(src.fd(), source); err != nil {
+		return c.totals, err
 	}
 	if err := c.dir(src, cfg.Target); err != nil {
 		return c.totals, err
 	}
-	return c.totals, c.root(src, &st)
+	return c.totals, c.setMeta(source, cfg.Target, &m)
 }
 
-// root gives the target the attributes of the source directory itself.
-func (c *copier) root(src *sourceDir, st *unix.Stat_t) error {
-	xattrs, err := c.xattrs(src.fd(), src.path)
+// CopyEntry copies the file or tree at the host path source, not followed if it is a
+// symbolic link, to name in the target directory.
+//
+// Errors: *Error names the place.
+func CopyEntry(ctx context.Context, cfg Config, source, name string) (Totals, error) {
+	c := newCopier(ctx, cfg)
+	defer c.close()
+	parent, base := splitPath(source)
+	src, err := openDir(unix.AT_FDCWD, parent, parent)
 	if err != nil {
-		return err
+		return c.totals, err
 	}
-	for name, value := range xattrs {
-		x := c.Target.Inode().Xattrs()
-		if x == nil {
-			return &Error{"set attribute of", src.path, unix.EOPNOTSUPP}
-		}
-		if err := x.Setxattr(c.ctx, name, value, 0); err != nil {
-			return &Error{"set attribute of", src.path, err}
-		}
+	defer src.Close()
+	return c.totals, c.entry(src, base, cfg.Target, name)
+}
+
+// copier copies a tree of the host.
+type copier struct {
+	target
+	links map[fileID]*hardlink
+	host  hostXattrs
+}
+
+// hardlink is a file of which further names are expected.
+type hardlink struct {
+	path vfs.Path // pinned
+	left uint64   // names not seen yet
+}
+
+func newCopier(ctx context.Context, cfg Config) *copier {
+	return &copier{target: newTarget(ctx, cfg), links: make(map[fileID]*hardlink)}
+}
+
+func (c *copier) close() {
+	for _, l := range c.links {
+		l.path.Put()
 	}
-	var req vfs.SetAttrRequest
-	req.Mask = unix.STATX_UID | unix.STATX_GID
-	req.UID, req.GID = st.Uid, st.Gid
-	if err := vfs.Setattr(c.ctx, c.Cred, c.Target, req); err != nil {
-		return &Error{"chown", src.path, err}
-	}
-	// Afterwards, since a change of owner may take set-id bits away.
-	req.Mask = unix.STATX_MODE | unix.STATX_ATIME | unix.STATX_MTIME
-	req.Mode = st.Mode & 07777
-	req.Atime, req.Mtime = st.Atim, st.Mtim
-	if err := vfs.Setattr(c.ctx, c.Cred, c.Target, req); err != nil {
-		return &Error{"chmod", src.path, err}
-	}
-	return nil
+}
+
+func (c *copier) xattrs(fd int, path string) (map[string][]byte, error) {
+	return c.host.read(fd, path)
 }
 
 // dir copies the entries of src into the directory at dst.
-func (c *copier) dir(src *sourceDir, dst vfs.Path) error {
+func (c *copier) dir(src *hostDir, dst vfs.Path) error {
 	names, err := src.names()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		if err := c.entry(src, name, dst); err != nil {
+		if err := c.entry(src, name, dst, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *copier) entry(src *sourceDir, name string, dst vfs.Path) error {
+// entry copies the entry name of src to newName in dst.
+func (c *copier) entry(src *hostDir, name string, dst vfs.Path, newName string) error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
 	path := filepath.Join(src.path, name)
 	var st unix.Stat_t
 	if err := unix.Fstatat(src.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &Error{"stat", path, err}
 	}
-	opt := vfs.CreateOptions{
-		Owner:     &vfs.Owner{UID: st.Uid, GID: st.Gid},
-		Times:     &vfs.Times{Atime: st.Atim, Mtime: st.Mtim},
-		ExactMode: true,
+	m := metaOf(&st)
+	if m.kind() == unix.S_IFDIR {
+		return c.subdir(src, name, &m, dst, newName)
 	}
 	id := fileID{st.Dev, st.Ino}
-	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
-	if l := c.links[id]; l != nil && !isDir {
-		return c.link(id, l, path, dst, name)
+	if l := c.links[id]; l != nil {
+		if err := c.link(path, l.path, dst, newName); err != nil {
+			return err
+		}
+		if l.left--; l.left == 0 {
+			l.path.Put()
+			delete(c.links, id)
+		}
+		return nil
 	}
 	var p vfs.Path
 	var err error
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		return c.subdir(src, name, &st, dst, opt)
+	switch m.kind() {
 	case unix.S_IFREG:
-		p, err = c.regular(src, name, &st, dst, opt)
+		p, err = c.regularOf(src, name, &st, dst, newName, &m)
 	case unix.S_IFLNK:
-		p, err = c.symlink(src, name, dst, opt)
+		p, err = c.symlinkOf(src, name, dst, newName, &m)
 	default:
-		p, err = c.special(path, name, &st, dst, opt)
+		p, err = c.special(path, dst, newName, &m)
 	}
 	if err != nil || !p.Valid() {
 		return err
@@ -182,90 +207,35 @@ func (c *copier) entry(src *sourceDir, name string, dst vfs.Path) error {
 	} else {
 		p.Put()
 	}
-	c.progress(1, 0)
 	return nil
 }
 
-func (c *copier) progress(entries, bytes int64) {
-	if c.Progress != nil {
-		c.Progress(entries, bytes)
-	}
-}
-
-// link makes a further name of a file copied before.
-func (c *copier) link(id fileID, l *hardlink, path string, dst vfs.Path, name string) error {
-	p, err := vfs.Link(c.ctx, c.Cred, l.path, dst, name)
-	if err != nil {
-		return &Error{"link", path, err}
-	}
-	p.Put()
-	if l.left--; l.left == 0 {
-		l.path.Put()
-		delete(c.links, id)
-	}
-	c.totals.Links++
-	c.progress(1, 0)
-	return nil
-}
-
-func (c *copier) subdir(src *sourceDir, name string, st *unix.Stat_t, dst vfs.Path, opt vfs.CreateOptions) error {
+func (c *copier) subdir(src *hostDir, name string, m *meta, dst vfs.Path, newName string) error {
 	sub, err := openDir(src.fd(), name, filepath.Join(src.path, name))
 	if err != nil {
 		return err
 	}
 	defer sub.Close()
-	if opt.Xattrs, err = c.xattrs(sub.fd(), sub.path); err != nil {
+	if m.xattrs, err = c.xattrs(sub.fd(), sub.path); err != nil {
 		return err
 	}
-	p, err := vfs.Mkdir(c.ctx, c.Cred, dst, name, st.Mode&07777, opt)
+	p, err := c.mkdir(sub.path, dst, newName, m)
 	if err != nil {
-		return &Error{"mkdir", sub.path, err}
+		return err
 	}
 	defer p.Put()
-	c.totals.Dirs++
-	c.progress(1, 0)
 	if err := c.dir(sub, p); err != nil {
 		return err
 	}
-	return c.times(p, sub.path, opt.Times) // its entries have changed the time
+	return c.setTimes(sub.path, p, m.times) // its entries have changed the time
 }
 
-func (c *copier) times(p vfs.Path, path string, t *vfs.Times) error {
-	var req vfs.SetAttrRequest
-	req.Mask = unix.STATX_ATIME | unix.STATX_MTIME
-	req.Atime, req.Mtime = t.Atime, t.Mtime
-	if err := vfs.Setattr(c.ctx, c.Cred, p, req); err != nil {
-		return &Error{"set times of", path, err}
-	}
-	return nil
-}
-
-func (c *copier) symlink(src *sourceDir, name string, dst vfs.Path, opt vfs.CreateOptions) (vfs.Path, error) {
+func (c *copier) symlinkOf(src *hostDir, name string, dst vfs.Path, newName string, m *meta) (vfs.Path, error) {
 	path := filepath.Join(src.path, name)
 	target := c.buf[:unix.PathMax]
 	n, err := unix.Readlinkat(src.fd(), name, target)
 	if err != nil {
 		return vfs.Path{}, &Error{"readlink", path, err}
 	}
-	p, err := vfs.Symlinkat(c.ctx, c.Cred, dst, name, string(target[:n]), opt)
-	if err != nil {
-		return vfs.Path{}, &Error{"symlink", path, err}
-	}
-	c.totals.Symlinks++
-	return p, nil
-}
-
-// special copies a FIFO, socket or device. A target may refuse some: character
-// device 0:0 is a whiteout in layered file systems.
-func (c *copier) special(path, name string, st *unix.Stat_t, dst vfs.Path, opt vfs.CreateOptions) (vfs.Path, error) {
-	p, err := vfs.Mknod(c.ctx, c.Cred, dst, name, st.Mode&(unix.S_IFMT|07777), st.Rdev, opt)
-	if err == nil {
-		c.totals.Specials++
-		return p, nil
-	}
-	if c.Skipped != nil && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP)) {
-		c.Skipped(path, err)
-		return vfs.Path{}, nil
-	}
-	return vfs.Path{}, &Error{"mknod", path, err}
+	return c.symlink(path, string(target[:n]), dst, newName, m)
 }

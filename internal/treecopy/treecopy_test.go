@@ -7,24 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"cloister/fs/ramfs"
 	"cloister/internal/treecopy"
 	"cloister/vfs"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
-
-// target is an empty tree in memory.
-func target(t *testing.T) vfs.Path {
-	t.Helper()
-	root, closeMount := vfs.NewPrivateMount(ramfs.New(ramfs.Config{}), 0, vfs.PrivateConfig{})
-	t.Cleanup(func() {
-		root.Put()
-		require.NoError(t, closeMount(context.Background(), vfs.SafeClose), "nothing stays pinned")
-	})
-	return root
-}
 
 func lookup(t *testing.T, dir vfs.Path, names ...string) vfs.Path {
 	t.Helper()
@@ -84,9 +72,9 @@ func TestCopy(t *testing.T) {
 	dst := target(t)
 	var entries, bytes int64
 	got, err := treecopy.Copy(t.Context(), treecopy.Config{
-		Source: src, Target: dst, Cred: vfs.RootCred(),
+		Target: dst, Cred: vfs.RootCred(),
 		Progress: func(e, b int64) { entries += e; bytes += b },
-	})
+	}, src)
 	require.NoError(t, err)
 	require.Equal(t, treecopy.Totals{Files: 3, Dirs: 2, Symlinks: 1, Specials: 1, Links: 1, Bytes: want.Bytes}, want)
 	require.Equal(t, want.Entries(), got.Entries())
@@ -129,7 +117,7 @@ func TestErrorsNameThePlace(t *testing.T) {
 	p, err := vfs.Create(t.Context(), vfs.RootCred(), dst, "f", 0o600, vfs.CreateOptions{})
 	require.NoError(t, err)
 	p.Put()
-	_, err = treecopy.Copy(t.Context(), treecopy.Config{Source: src, Target: dst, Cred: vfs.RootCred()})
+	_, err = treecopy.Copy(t.Context(), treecopy.Config{Target: dst, Cred: vfs.RootCred()}, src)
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, filepath.Join(src, "f"), e.Path)
 	require.ErrorIs(t, err, unix.EEXIST)
@@ -142,6 +130,6 @@ func TestCancel(t *testing.T) {
 	cancel()
 	_, err := treecopy.Scan(ctx, src)
 	require.ErrorIs(t, err, context.Canceled)
-	_, err = treecopy.Copy(ctx, treecopy.Config{Source: src, Target: target(t), Cred: vfs.RootCred()})
+	_, err = treecopy.Copy(ctx, treecopy.Config{Target: target(t), Cred: vfs.RootCred()}, src)
 	require.ErrorIs(t, err, context.Canceled)
 }

@@ -25,6 +25,10 @@ type Head struct {
 	Live    uint64  // segments in use
 	Journal uint64  // bytes of the journal that may be written
 	Time    int64   // nanoseconds since 1970
+
+	Anchored bool     // written under a freshness counter
+	Prev     [16]byte // tag of the record, or head, of the commit before
+	Header   uint64   // generation of the header when it was written
 }
 
 // Offsets within a head slot: in clear, and in the sealed body.
@@ -42,7 +46,12 @@ const (
 	headLive    = headPlain + 72
 	headJournal = headPlain + 80
 	headTime    = headPlain + 88
+	headFlags   = headPlain + 49
+	headPrev    = headPlain + 96
+	headHeader  = headPlain + 112
 )
+
+const flagAnchored = 1 // of headFlags
 
 // HeadPlain is what a head slot shows before it is opened: which key and
 // nonce to open it with.
@@ -70,6 +79,11 @@ func EncodeHead(b []byte, h *Head, p HeadPlain) {
 	le.PutUint64(b[headLive:], h.Live)
 	le.PutUint64(b[headJournal:], h.Journal)
 	le.PutUint64(b[headTime:], uint64(h.Time))
+	if h.Anchored {
+		b[headFlags] = flagAnchored
+	}
+	copy(b[headPrev:], h.Prev[:])
+	le.PutUint64(b[headHeader:], h.Header)
 }
 
 // HeadBody returns the part of an encoded head that is sealed, tag included.
@@ -115,8 +129,14 @@ func DecodeHead(b []byte) (h Head, err error) {
 		Live:    le.Uint64(b[headLive:]),
 		Journal: le.Uint64(b[headJournal:]),
 		Time:    int64(le.Uint64(b[headTime:])),
+
+		Anchored: b[headFlags] == flagAnchored,
+		Prev:     [16]byte(b[headPrev:]),
+		Header:   le.Uint64(b[headHeader:]),
 	}
 	switch {
+	case b[headFlags]&^flagAnchored != 0:
+		return h, &DamageError{"head", "unknown flags"}
 	case h.Height > MaxHeight:
 		return h, &DamageError{"head", "tree too high"}
 	case !h.Root.IsZero() && !h.Root.Check(NodeBlocks):

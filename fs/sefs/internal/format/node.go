@@ -123,6 +123,20 @@ func (n Node) Insert(i int, k Key, val []byte) bool {
 	return true
 }
 
+// Replace replaces the value of item i by one that is not longer, and reports
+// whether it is.
+func (n Node) Replace(i int, val []byte) bool {
+	at := n.item(i)
+	size := n.u16(at + KeySize)
+	if len(val) > size {
+		return false
+	}
+	copy(n[at+itemHead:], val)
+	n.setU16(at+KeySize, len(val))
+	n.setU16(nodeWaste, n.u16(nodeWaste)+size-len(val))
+	return true
+}
+
 // Remove removes item i.
 func (n Node) Remove(i int) {
 	at, count := n.item(i), n.Len()

@@ -21,7 +21,6 @@ type RecordPlain struct {
 	Bytes   uint32 // whole record, a multiple of RecordAlign
 	Seq     uint64 // number of the commit
 	Head    uint64 // number of the checkpoint it belongs to
-	Durable uint64 // number of the last commit known durable when it was written
 	Session seal.SessionID
 	Counter uint64
 }
@@ -34,7 +33,6 @@ func PutRecordPlain(b []byte, p RecordPlain) {
 	le.PutUint32(b[4:], p.Bytes)
 	le.PutUint64(b[8:], p.Seq)
 	le.PutUint64(b[16:], p.Head)
-	le.PutUint64(b[24:], p.Durable)
 	copy(b[32:44], p.Session[:])
 	le.PutUint64(b[48:], p.Counter)
 }
@@ -50,7 +48,6 @@ func GetRecordPlain(b []byte) (p RecordPlain, ok bool) {
 		Bytes:   le.Uint32(b[4:]),
 		Seq:     le.Uint64(b[8:]),
 		Head:    le.Uint64(b[16:]),
-		Durable: le.Uint64(b[24:]),
 		Counter: le.Uint64(b[48:]),
 	}
 	copy(p.Session[:], b[32:44])
@@ -84,6 +81,7 @@ const (
 	OpMap    OpKind = 3 // blocks of a file lie at an extent now
 	OpUnmap  OpKind = 4 // blocks [Block, To) of a file are holes now
 	OpPage   OpKind = 5 // content of one block of a file, not written elsewhere yet
+	OpShift  OpKind = 6 // the blocks of a file from Block on have other numbers now
 )
 
 // An Op is one operation of a journal record. Val and Extent.Tags share the
@@ -91,9 +89,9 @@ const (
 type Op struct {
 	Kind   OpKind
 	Key    Key    // OpPut, OpDelete
-	Ino    uint64 // OpMap, OpUnmap, OpPage
-	Block  uint64 // OpMap, OpUnmap, OpPage: first block
-	To     uint64 // OpUnmap: the block behind the last
+	Ino    uint64 // OpMap, OpUnmap, OpPage, OpShift
+	Block  uint64 // OpMap, OpUnmap, OpPage, OpShift: first block
+	To     uint64 // OpUnmap: the block behind the last; OpShift: the new number of Block
 	Val    []byte // OpPut: the value; OpPage: the block without the zeros at its end
 	Extent Extent // OpMap
 }
@@ -120,6 +118,12 @@ func AppendMap(dst []byte, ino, block uint64, e Extent) []byte {
 // AppendUnmap appends an OpUnmap to dst.
 func AppendUnmap(dst []byte, ino, from, to uint64) []byte {
 	dst = appendPair(append(dst, byte(OpUnmap)), ino, from)
+	return binary.LittleEndian.AppendUint64(dst, to)
+}
+
+// AppendShift appends an OpShift to dst.
+func AppendShift(dst []byte, ino, from, to uint64) []byte {
+	dst = appendPair(append(dst, byte(OpShift)), ino, from)
 	return binary.LittleEndian.AppendUint64(dst, to)
 }
 
@@ -193,6 +197,9 @@ func (o *Ops) Next() (op Op, ok bool) {
 		r.bad = r.bad || op.Block > MaxBlock || op.Block+uint64(n) > MaxBlock+1
 	case OpUnmap:
 		op.Ino, op.Block, op.To = r.u64(), r.u64(), r.u64()
+	case OpShift:
+		op.Ino, op.Block, op.To = r.u64(), r.u64(), r.u64()
+		r.bad = r.bad || op.Block > MaxBlock || op.To > MaxBlock
 	case OpPage:
 		op.Ino, op.Block = r.u64(), r.u64()
 		op.Val = r.bytes(int(r.u16()))

@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -29,6 +30,7 @@ const (
 	labelCheck   = "sefs1 key check"
 	labelSession = "sefs1 session"
 	labelNames   = "sefs1 name hash"
+	labelHeader  = "sefs1 header"
 )
 
 // Random fills b with random bytes. It cannot fail: without randomness the
@@ -51,6 +53,45 @@ type Wrapped struct {
 	Check [CheckSize]byte // tells a wrong key from a damaged box; says nothing about the key
 	Nonce [NonceSize]byte
 	Box   [WrappedSize]byte
+}
+
+// ErrTampered is the error of a header whose parts do not belong together.
+func ErrTampered() error {
+	return &KeyError{Problem: KeyTampered, Reason: "the header of the volume was tampered with"}
+}
+
+// Fits reports whether userKey is the key that w was made with. It says nothing of
+// whether w is authentic.
+func (w *Wrapped) Fits(userKey []byte, uuid [16]byte) bool {
+	_, check, err := keyEncryption(userKey, uuid)
+	return err == nil && subtle.ConstantTimeCompare(check[:], w.Check[:]) == 1
+}
+
+// HeaderMAC returns the code (HMAC-SHA-256) with which a volume's secret
+// authenticates the whole header.
+func HeaderMAC(secret *[SecretSize]byte, header []byte) (mac [32]byte, err error) {
+	key, err := hkdf.Expand(sha256.New, secret[:], labelHeader, 32)
+	if err != nil {
+		return mac, fmt.Errorf("sefs: derive header key: %w: %w", err, unix.EIO)
+	}
+	defer clear(key)
+	h := hmac.New(sha256.New, key)
+	h.Write(header)
+	h.Sum(mac[:0])
+	return mac, nil
+}
+
+// CheckHeaderMAC returns the error of a header that was tampered with unless mac
+// is its code.
+func CheckHeaderMAC(secret *[SecretSize]byte, header, mac []byte) error {
+	want, err := HeaderMAC(secret, header)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(want[:], mac) {
+		return ErrTampered()
+	}
+	return nil
 }
 
 // NewSecret returns a random volume secret.
@@ -83,10 +124,10 @@ func Unwrap(userKey []byte, uuid [16]byte, w *Wrapped, aad []byte) (secret [Secr
 		return secret, err
 	}
 	if subtle.ConstantTimeCompare(check[:], w.Check[:]) != 1 {
-		return secret, &KeyError{Reason: "wrong key for this volume"}
+		return secret, &KeyError{Problem: KeyWrong, Reason: "wrong key for this volume"}
 	}
 	if _, err := aead.Open(secret[:0], w.Nonce[:], w.Box[:], aad); err != nil {
-		return secret, &KeyError{Reason: "the header of the volume was tampered with"}
+		return secret, ErrTampered()
 	}
 	return secret, nil
 }

@@ -29,9 +29,36 @@ func (e *CorruptError) Error() string {
 // Unwrap returns unix.EIO.
 func (e *CorruptError) Unwrap() error { return unix.EIO }
 
-// KeyError reports that a key does not open a volume: it is not the key of the
-// volume, or the header was tampered with. It unwraps to EACCES.
-type KeyError struct{ Reason string }
+// StaleError reports a volume that is not in its newest state, or not known to be.
+// It unwraps to ESTALE.
+type StaleError struct{ Reason string }
+
+func (e *StaleError) Error() string { return "sefs: " + e.Reason }
+
+// Unwrap returns unix.ESTALE.
+func (e *StaleError) Unwrap() error { return unix.ESTALE }
+
+// A KeyProblem says why a volume does not open, as far as that can be known.
+type KeyProblem uint8
+
+const (
+	KeyUnknown  KeyProblem = iota
+	KeyTampered            // the header is not the one that was written
+	KeyRoot                // what the volume holds is not what was asked for by its root
+	KeyWrong               // the key is another one
+	KeySigner              // sealed to an enclave of another signer, product or program
+	KeyMachine             // sealed by this enclave, on another machine
+	KeyPlatform            // sealed by another kind of platform, or this is no enclave
+	KeyPolicy              // sealed to a newer security version, or under a policy unknown here
+	KeyMissing             // a key is needed and none is given, or the other way round
+)
+
+// KeyError reports that a volume cannot be opened with what is at hand. It
+// unwraps to EACCES. Its text holds no secret.
+type KeyError struct {
+	Problem KeyProblem
+	Reason  string
+}
 
 func (e *KeyError) Error() string { return "sefs: " + e.Reason }
 

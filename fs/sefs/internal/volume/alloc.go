@@ -24,11 +24,15 @@ type allocator struct {
 
 	// mu is held while blocks are taken.
 	mu     sync.Mutex
-	active uint32 // segment being filled; format.NoSegment: none yet
-	loaded bool   // runs is what is free in active
-	runs   []span
+	active uint32 // newest segment; format.NoSegment: none yet
+	loaded bool   // tail is known
+	tail   span   // what was never written of active
+	holes  []span // being filled, all in one segment
+	least  int    // blocks of the smallest hole that the last search looked for
 	next   uint32 // number of the next new segment
-	cursor uint32 // where the search for half-empty segments goes on
+	cursor uint32 // where the search for segments with holes goes on
+
+	avoided map[uint32]bool // segments that are being emptied
 
 	spanMu  sync.Mutex
 	taken   []span              // not yet in the tree
@@ -37,6 +41,7 @@ type allocator struct {
 	used    uint64              // blocks
 	waiting uint64              // blocks in given and limbo
 	live    uint64              // segments
+	barren  bool                // a search found no holes since the last checkpoint
 	dead    map[uint32]deadness // segments with an item that says they are empty
 }
 
@@ -71,32 +76,65 @@ func (a *allocator) take(n, unit int) (format.Ptr, int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for {
-		if err := a.loadActiveLocked(); err != nil {
+		if err := a.loadTailLocked(); err != nil {
 			return format.Ptr{}, 0, err
 		}
-		for len(a.runs) > 0 {
-			r := &a.runs[0]
-			got := min(n, int(r.n)) / unit * unit
-			if got == 0 {
-				a.runs = a.runs[1:]
-				continue
+		if len(a.holes) == 0 {
+			if err := a.fillHolesLocked(); err != nil {
+				return format.Ptr{}, 0, err
 			}
-			s := span{r.segment, r.first, uint16(got)}
-			r.first, r.n = r.first+uint16(got), r.n-uint16(got)
-			if r.n == 0 {
-				a.runs = a.runs[1:]
+		}
+		if h := a.holeLocked(unit); h != nil {
+			p, got := a.cutLocked(h, n, unit)
+			if h.n == 0 {
+				a.holes = a.holes[1:]
 			}
-			a.note(s)
-			return format.Ptr{Segment: s.segment, Block: s.first}, got, nil
+			return p, got, nil
 		}
-		if err := a.nextActiveLocked(); err != nil {
-			return format.Ptr{}, 0, err
+		if p, got := a.cutLocked(&a.tail, n, unit); got > 0 {
+			return p, got, nil
 		}
+		if a.next == format.NoSegment {
+			return format.Ptr{}, 0, unix.ENOSPC
+		}
+		a.active, a.tail = a.next, span{a.next, 0, format.SegmentBlocks}
+		a.loaded = true
+		a.next++
 	}
 }
 
-// loadActiveLocked finds what is free in the active segment, once.
-func (a *allocator) loadActiveLocked() error {
+// holeLocked returns the hole to take a multiple of unit blocks from, the first of
+// a.holes, or nil. Nodes stay together, since they are read together, as long as
+// small holes need not be filled.
+func (a *allocator) holeLocked(unit int) *span {
+	least := unit
+	if unit > 1 && a.least > 1 {
+		least = largeHole
+	}
+	for i := range a.holes {
+		if int(a.holes[i].n) >= least {
+			a.holes[0], a.holes[i] = a.holes[i], a.holes[0]
+			return &a.holes[0]
+		}
+	}
+	return nil
+}
+
+// cutLocked takes up to n blocks off the front of r.
+func (a *allocator) cutLocked(r *span, n, unit int) (format.Ptr, int) {
+	got := min(n, int(r.n)) / unit * unit
+	if got == 0 {
+		return format.Ptr{}, 0
+	}
+	s := span{r.segment, r.first, uint16(got)}
+	r.first, r.n = r.first+uint16(got), r.n-uint16(got)
+	a.note(s)
+	return format.Ptr{Segment: s.segment, Block: s.first}, got
+}
+
+// loadTailLocked finds out, once, which part of the newest segment was never
+// written: what is free at its end.
+func (a *allocator) loadTailLocked() error {
 	if a.loaded || a.active == format.NoSegment {
 		return nil
 	}
@@ -108,15 +146,20 @@ func (a *allocator) loadActiveLocked() error {
 	case err != nil:
 		return err
 	case format.IsDeadSegment(val):
-		a.runs, a.loaded = nil, true
+		a.tail, a.loaded = span{}, true
 		return nil
 	default:
 		if err := decodeBitmap(val, &m); err != nil {
 			return err
 		}
 	}
-	a.runs = a.freeRuns(a.active, &m, 1)
-	a.loaded = true
+	a.tail, a.loaded = span{}, true
+	runs := a.freeRuns(a.active, &m, 1)
+	if len(runs) > 0 {
+		if last := runs[len(runs)-1]; int(last.first)+int(last.n) == format.SegmentBlocks {
+			a.tail = last
+		}
+	}
 	return nil
 }
 
@@ -151,43 +194,56 @@ func (a *allocator) freeRuns(segment uint32, m *format.Bitmap, least int) []span
 	return runs
 }
 
-// Segments are worth filling again when they have holes of at least minHole
-// blocks, in sum minReuse; if the host holds much more than is in use, smaller
-// holes do too.
 const (
-	minHole   = 16
-	minReuse  = format.SegmentBlocks / 8
-	scanItems = 512 // segments looked at before a new one is made
+	largeHole = 16  // blocks
+	scanItems = 512 // segments looked at in one search
 )
 
-// nextActiveLocked chooses another segment to fill: one with enough holes, or
-// a new one.
-func (a *allocator) nextActiveLocked() error {
-	hole := minHole
-	if used, live := a.usage(); live > 4 && live*format.SegmentBlocks > used*3/2 {
-		hole = 2
+// worthFillingLocked returns the least number of blocks of a hole worth filling and
+// how many such blocks a segment must have; 0 if none is. Large holes make large
+// writes, so small ones are left alone until the host holds much more than is
+// in use.
+func (a *allocator) worthFillingLocked() (hole, sum int) {
+	used, free := a.wasteLocked()
+	switch {
+	case a.isBarren() || free < used/8:
+		return 0, 0
+	case free > used*3/8:
+		return 1, format.SegmentBlocks / 64
+	case free > used/4:
+		return 4, format.SegmentBlocks / 32
 	}
-	runs, err := a.searchLocked(hole)
-	if err != nil {
-		return err
-	}
-	if len(runs) > 0 {
-		a.active, a.runs, a.loaded = runs[0].segment, runs, true
-		return nil
-	}
-	if a.next == format.NoSegment {
-		return unix.ENOSPC
-	}
-	a.active, a.loaded = a.next, true
-	a.next++
-	a.runs = append(a.runs[:0], span{a.active, 0, format.SegmentBlocks})
-	return nil
+	return largeHole, format.SegmentBlocks / 8
 }
 
-// searchLocked looks for a segment with holes, going on where the last search
-// ended.
-func (a *allocator) searchLocked(hole int) ([]span, error) {
-	var best []span
+// waste returns how many blocks are in use, and how many more the host holds.
+func (a *allocator) waste() (used, free int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wasteLocked()
+}
+
+func (a *allocator) wasteLocked() (used, free int64) {
+	a.spanMu.Lock()
+	defer a.spanMu.Unlock()
+	used = int64(a.used)
+	return used, int64(a.live)*format.SegmentBlocks - int64(a.tail.n) - used
+}
+
+func (a *allocator) isBarren() bool {
+	a.spanMu.Lock()
+	defer a.spanMu.Unlock()
+	return a.barren
+}
+
+// fillHolesLocked looks for a segment with holes worth filling, going on where
+// the last search ended.
+func (a *allocator) fillHolesLocked() error {
+	hole, sum := a.worthFillingLocked()
+	if hole == 0 {
+		return nil
+	}
+	a.least = hole
 	var damage error
 	from, left := a.cursor, scanItems
 	look := func(k format.Key, val []byte) bool {
@@ -198,36 +254,51 @@ func (a *allocator) searchLocked(hole int) ([]span, error) {
 			a.buried(seg)
 			return left > 0
 		}
-		if seg == a.active {
+		if a.avoided[seg] {
 			return left > 0
 		}
 		var m format.Bitmap
 		if damage = decodeBitmap(val, &m); damage != nil {
 			return false
 		}
-		if m.Used() > format.SegmentBlocks-minReuse {
-			return left > 0
-		}
-		runs := a.freeRuns(seg, &m, hole)
-		free := 0
-		for _, r := range runs {
-			free += int(r.n)
-		}
-		if free >= minReuse {
-			best = runs
-		}
-		return best == nil && left > 0
+		a.holes = a.holesLocked(seg, &m, hole, sum)
+		return len(a.holes) == 0 && left > 0
 	}
 	end := format.Key{Type: format.TypeSegment, Off: 1 << 32}
 	err := a.tree.scan(segmentKey(from), end, look)
-	if err == nil && damage == nil && best == nil && left > 0 && from > 0 {
+	if err == nil && damage == nil && len(a.holes) == 0 && left > 0 && from > 0 {
 		a.cursor = 0
 		err = a.tree.scan(segmentKey(0), segmentKey(from), look)
 	}
 	if err == nil {
 		err = damage
 	}
-	return best, err
+	if len(a.holes) == 0 && err == nil && left > 0 {
+		a.spanMu.Lock()
+		a.barren = true
+		a.spanMu.Unlock()
+	}
+	return err
+}
+
+// holesLocked returns the holes of a segment of at least hole blocks, if there
+// are sum blocks of them.
+func (a *allocator) holesLocked(seg uint32, m *format.Bitmap, hole, sum int) []span {
+	if m.Used() > format.SegmentBlocks-sum {
+		return nil
+	}
+	if seg == a.active {
+		m.Set(int(a.tail.first), int(a.tail.n), true)
+	}
+	runs := a.freeRuns(seg, m, hole)
+	free := 0
+	for _, r := range runs {
+		free += int(r.n)
+	}
+	if free < sum {
+		return nil
+	}
+	return runs
 }
 
 // note records that s was taken.
@@ -261,7 +332,18 @@ func (a *allocator) give(p format.Ptr, n int) {
 func (a *allocator) wasteful() bool {
 	a.spanMu.Lock()
 	defer a.spanMu.Unlock()
-	return a.waiting > max(format.SegmentBlocks, a.used/4)
+	return a.waiting > max(minWaiting, a.used/6)
+}
+
+// minWaiting is how many blocks may always wait to be taken again: 8 MiB.
+const minWaiting = 2048
+
+// unsettled reports whether blocks were taken or given back since the last
+// checkpoint.
+func (a *allocator) unsettled() bool {
+	a.spanMu.Lock()
+	defer a.spanMu.Unlock()
+	return len(a.taken)+len(a.given) > 0
 }
 
 // appendSpan appends s, joined with the last span if it follows it.

@@ -93,7 +93,7 @@ func (a *allocator) applySegment(seg uint32, taken, given []span) error {
 	if isNew {
 		a.addLive(+1)
 	}
-	if m.Used() == 0 && seg != a.activeNow() {
+	if m.Used() == 0 && !a.filling(seg) {
 		a.addLive(-1)
 		a.buried(seg)
 		return a.tree.set(segmentKey(seg), format.DeadSegment())
@@ -107,10 +107,11 @@ func (a *allocator) addLive(by int) {
 	a.live += uint64(by)
 }
 
-func (a *allocator) activeNow() uint32 {
+// filling reports whether blocks of a segment may be taken at any time.
+func (a *allocator) filling(seg uint32) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.active
+	return seg == a.active || len(a.holes) > 0 && seg == a.holes[0].segment
 }
 
 // checkpointed is called when a checkpoint is durable; limbo is what it knew
@@ -122,6 +123,7 @@ func (a *allocator) checkpointed(limbo int) (unlink []uint32) {
 		a.waiting -= uint64(s.n)
 	}
 	a.limbo = slices.Delete(a.limbo, 0, limbo)
+	a.barren = false
 	for seg, state := range a.dead {
 		if state == deadNew {
 			unlink = append(unlink, seg)

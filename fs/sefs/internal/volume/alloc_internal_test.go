@@ -35,7 +35,7 @@ func TestGivenBackBlocksWait(t *testing.T) {
 	require.Equal(t, []span{{p.Segment, 0, uint16(n / 2)}}, a.freeIn(t, p.Segment), "given back in a durable checkpoint")
 
 	// Taken again, but not in the tree yet.
-	a.active, a.loaded = p.Segment, false
+	a.holes = a.freeIn(t, p.Segment)
 	_, _, err = a.take(100, 1)
 	require.NoError(t, err)
 	require.Equal(t, []span{{p.Segment, 100, uint16(n/2 - 100)}}, a.freeIn(t, p.Segment), "taken since the checkpoint")

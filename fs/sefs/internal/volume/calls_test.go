@@ -65,7 +65,7 @@ func TestHostCalls(t *testing.T) {
 
 func TestHostCallsOfFsync(t *testing.T) {
 	_, c, v := counted(t)
-	const size, n = 64 << 20, 8000
+	const size, n = 256 << 20, 8000
 	blocks := writeFile(t, v, 10, size, 1<<20)
 	commit(t, v)
 	f := v.File(10, blocks)

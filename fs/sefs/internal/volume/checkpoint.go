@@ -8,7 +8,7 @@ import (
 	"cloister/fs/sefs/internal/store"
 )
 
-// headState is what is known of the heads file. Volume.commitMu guards it.
+// headState is what is known of the heads file. Whose Volume.turn it is may use it.
 type headState struct {
 	file store.File
 	seq  uint64                // of the last head
@@ -26,7 +26,7 @@ var headSlots = [2]int64{0, format.HeadStride}
 // volume. After an error of the host nothing has changed, and it may be tried
 // again.
 //
-// Preconditions: commitMu and gate held exclusively.
+// Preconditions: it is the caller's turn, gate held exclusively.
 func (v *Volume) prepareCheckpoint() (finish func() error, err error) {
 	if err := v.writeBack(allDirty); err != nil {
 		return nil, err
@@ -207,21 +207,26 @@ func (t *tree) cleaned(nodes []*node, h *format.Head) {
 // finishCheckpoint makes everything written durable, then the head. An error
 // leaves open which head is the valid one.
 //
-// Preconditions: commitMu held.
+// Preconditions: it is the caller's turn.
 func (v *Volume) finishCheckpoint(h *format.Head, limbo int) error {
 	j := &v.journal
 	if j.grow {
-		h.Journal = min(2*h.Journal, format.MaxJournal)
+		most := max(firstJournal, min(int64(h.Used)*format.BlockSize/16, format.MaxJournal))
+		h.Journal = max(h.Journal, min(journalGrowth*h.Journal, uint64(most/format.BlockSize*format.BlockSize)))
 	}
 	if err := v.segs.sync(); err != nil {
 		return v.fail(err)
 	}
+	h.Prev, h.Anchored, h.Header = v.fresh.tag, v.cfg.Anchor != nil, v.header.Generation
 	if err := v.writeHead(h); err != nil {
 		return v.fail(err)
 	}
 	j.off, j.size, j.grow = 0, int64(h.Journal), false
 	j.tag = format.HeadTag(v.head.last[:])
 	j.seq.Store(h.Commit)
+	if err := v.confirm(h.Commit, j.tag); err != nil {
+		return v.fail(err)
+	}
 	v.checkpoint.Add(1)
 	for _, seg := range v.alloc.checkpointed(limbo) {
 		v.removeSegment(seg)
@@ -328,9 +333,13 @@ func openHead(ring *seal.Keyring, b []byte, uuid [16]byte) (h format.Head, ok bo
 	return h, err == nil, err
 }
 
-// The journal starts small, and doubles when it was full before the other
-// reasons for a checkpoint came up. Only the first part is written in advance.
-const firstJournal = 4 << 20
+// The journal starts small, and grows to journalGrowth times its size when it was
+// full before the other reasons for a checkpoint came up, up to a sixteenth of what
+// the volume holds. Only the first part is written in advance.
+const (
+	firstJournal  = 4 << 20
+	journalGrowth = 4
+)
 
 // fillZeros makes bytes [from, to) of f durable zeros.
 func fillZeros(f store.File, from, to int64) error {

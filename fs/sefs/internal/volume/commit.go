@@ -22,7 +22,7 @@ const (
 	untilClean               // and leave an empty journal
 )
 
-// A journal is the state of the journal file. Volume.commitMu guards it.
+// A journal is the state of the journal file. Whose Volume.turn it is may use it.
 type journal struct {
 	file  store.File
 	size  int64              // bytes that may be written
@@ -40,14 +40,13 @@ type journal struct {
 // that a commit which began after it came has succeeded has nothing to do.
 func (v *Volume) commit(ctx context.Context, h how) error {
 	need := v.started.Load() + 1
-	v.commitMu.Lock()
-	defer v.commitMu.Unlock()
-	if h == ifNeeded && v.completed.Load() >= need {
+	served := func() bool {
+		return h == ifNeeded && v.completed.Load() >= need || h == checkpointNow && v.overLimit() == 0
+	}
+	if !v.turn.take(served) {
 		return nil
 	}
-	if h == checkpointNow && v.overLimit() == 0 {
-		return nil // somebody else did it
-	}
+	defer v.turn.give()
 	if err := v.tx.check(ctx); err != nil {
 		return err
 	}
@@ -65,7 +64,7 @@ func (v *Volume) commit(ctx context.Context, h how) error {
 
 // commitLocked closes the running transaction and makes it durable.
 //
-// Preconditions: commitMu held, or nobody else uses the volume yet.
+// Preconditions: it is the caller's turn, or nobody else uses the volume yet.
 func (v *Volume) commitLocked(h how, flush func(*Tx) error) error {
 	v.gate.Lock()
 	n := v.started.Add(1)
@@ -84,7 +83,7 @@ func (v *Volume) commitLocked(h how, flush func(*Tx) error) error {
 // closeTransaction collects what a commit writes. What it returns writes it,
 // when the next transaction may already run; nil if there is nothing.
 //
-// Preconditions: commitMu and gate held exclusively.
+// Preconditions: it is the caller's turn, gate held exclusively.
 func (v *Volume) closeTransaction(h how, flush func(*Tx) error) (finish func() error, err error) {
 	if v.pages.newBytes() > maxInlineCommit {
 		if err := v.writeBack(newDirty); err != nil {
@@ -104,7 +103,7 @@ func (v *Volume) closeTransaction(h how, flush func(*Tx) error) (finish func() e
 	inline := v.pages.newBytes()
 	pending = pending || inline > 0
 	switch {
-	case h == untilClean && !pending && j.off == 0:
+	case h == untilClean && !pending && j.off == 0 && !v.alloc.unsettled():
 		return nil, nil
 	case h == untilClean, h == checkpointNow, pending && whole:
 		return v.prepareCheckpoint()
@@ -167,20 +166,20 @@ func (v *Volume) writeRecord(record []byte) error {
 		Bytes:   uint32(size),
 		Seq:     seq,
 		Head:    v.head.seq,
-		Durable: seq - 1,
 		Session: box.ID(),
 		Counter: counter,
 	})
 	copy(j.aad[:], record[:format.RecordHeader])
 	copy(j.aad[format.RecordHeader:], j.tag[:])
 	box.Seal(seal.DomainJournal, counter, record[format.RecordHeader:], j.aad[:])
+	// Where there is a record, there is what it refers to.
+	if err := v.segs.sync(); err != nil {
+		return v.fail(err)
+	}
 	if err := j.file.WriteAt(record, j.off); isFull(err) {
 		v.tree.loseRedo()
 		return err
 	} else if err != nil {
-		return v.fail(err)
-	}
-	if err := v.segs.sync(); err != nil {
 		return v.fail(err)
 	}
 	if err := j.file.Sync(); err != nil {
@@ -189,6 +188,9 @@ func (v *Volume) writeRecord(record []byte) error {
 	j.off += int64(size)
 	copy(j.tag[:], record[size-seal.TagSize:])
 	j.seq.Store(seq)
+	if err := v.confirm(seq, j.tag); err != nil {
+		return v.fail(err)
+	}
 	if cap(record) <= 1<<20 {
 		j.spare = record[:0]
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -103,7 +104,24 @@ func (w *workload) change(t *testing.T, v *volume.Volume, tx *volume.Tx, n int) 
 		w.files[ino] = f
 	}
 	data := w.state.files[ino]
-	switch w.r.IntN(8) {
+	whole := len(data) / 4096 * 4096
+	switch w.r.IntN(10) {
+	case 8:
+		if whole < 8192 {
+			return nil
+		}
+		off := w.r.IntN(whole/4096-1) * 4096
+		n := 4096 * (1 + w.r.IntN((whole-off)/4096-1))
+		w.state.files[ino] = slices.Concat(data[:off], data[off+n:])
+		return f.Collapse(tx, int64(off), int64(n))
+	case 9:
+		if len(data) == 0 || len(data) > 1<<20 {
+			return nil
+		}
+		off, n := w.r.IntN(len(data)+4095)/4096*4096, 4096*(1+w.r.IntN(20))
+		off = min(off, whole)
+		w.state.files[ino] = slices.Concat(data[:off], make([]byte, n), data[off:])
+		return f.Insert(tx, int64(off), int64(n))
 	case 0:
 		size := w.r.IntN(len(data) + 1)
 		w.state.files[ino] = bytes.Clone(data[:size])

@@ -33,21 +33,24 @@ func (t *tree) mapExtent(ino, block uint64, e format.Extent) (was int, err error
 }
 
 func (t *tree) mapExtentLocked(ino, block uint64, e format.Extent) (was int, err error) {
-	var old, val [format.MaxValue]byte
 	key := extentKey(ino, block)
-	v, err := t.getLocked(key, old[:0])
-	switch {
-	case err == nil && len(v) == format.PtrSize+len(e.Tags):
-		// The same blocks again: the usual case of overwriting.
-		t.free(format.GetPtr(v), e.Len())
-		was = e.Len()
-	case err != nil && err != unix.ENOENT:
+	var path [format.MaxHeight + 1]step
+	if err := t.dirtyPathLocked(key, &path); err != nil {
 		return 0, err
-	default:
-		if was, err = t.unmapLocked(ino, block, block+uint64(e.Len())); err != nil {
-			return 0, err
+	}
+	leaf, i := path[0].n.page, path[0].i
+	if i < leaf.Len() && leaf.Key(i) == key {
+		if old := leaf.Value(i); len(old) == format.PtrSize+len(e.Tags) {
+			// The same blocks again: the usual case of overwriting.
+			t.free(format.GetPtr(old), e.Len())
+			format.AppendExtent(old[:0], e)
+			return e.Len(), nil
 		}
 	}
+	if was, err = t.unmapLocked(ino, block, block+uint64(e.Len())); err != nil {
+		return 0, err
+	}
+	var val [format.MaxValue]byte
 	return was, t.putLocked(key, format.AppendExtent(val[:0], e))
 }
 
@@ -111,6 +114,9 @@ func (t *tree) unmapLocked(ino, from, to uint64) (was int, err error) {
 			return was, err
 		}
 		was += n
+		if from = max(from, start) + uint64(n); from >= to {
+			return was, nil
+		}
 	}
 }
 

@@ -46,6 +46,10 @@ func (f *File) plan(block uint64, need int) (n int, hint scanHint) {
 		}
 	}
 	n = min(n, ioBlocks)
+	// Windows end where whole MiB of a file do: those lie side by side on the host.
+	if over := int((block + uint64(n)) % ioBlocks); n-over >= need {
+		n -= over
+	}
 	a.next = block + uint64(n)
 	return n, ahead
 }

@@ -2,6 +2,7 @@ package volume_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,11 +19,11 @@ var testSlot = volume.Slot{Kind: volume.KeyGiven}
 
 func testTime() time.Time { return time.Unix(1700000000, 0) }
 
-func unlock(volume.Slot) ([]byte, error) { return testKey, nil }
+func unlock(volume.Slot) ([]byte, error) { return slices.Clone(testKey), nil }
 
 // config is a volume without background commits.
 func config() volume.Config {
-	return volume.Config{Unlock: unlock, CommitInterval: -1, Now: testTime}
+	return volume.Config{Unlocking: volume.Unlocking{Unlock: unlock}, CommitInterval: -1, Now: testTime}
 }
 
 func makeVolume(t testing.TB, st store.Store) {

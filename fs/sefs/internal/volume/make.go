@@ -15,15 +15,16 @@ import (
 
 // Names of the files of a volume, beside the segments and the lock.
 const (
-	headerName  = "SEFS"
-	headsName   = "heads"
-	journalName = "journal"
+	headerName    = "SEFS"
+	newHeaderName = headerName + ".new" // a header until it is whole
+	headsName     = "heads"
+	journalName   = "journal"
 )
 
 // MakeConfig says how to make a volume.
 type MakeConfig struct {
 	Slot    Slot
-	UserKey []byte           // 16 bytes: AES-128-GCM; 32 bytes: AES-256-GCM
+	UserKey []byte           // of the first slot. 16 bytes: AES-128-GCM; 32 bytes: AES-256-GCM, for life
 	Now     func() time.Time // nil: time.Now
 }
 
@@ -92,17 +93,17 @@ func (m *maker) run(ctx context.Context, cfg MakeConfig, now time.Time) error {
 	if len(cfg.UserKey) == 32 {
 		cipher = format.CipherAES256
 	}
-	header, err := format.NewHeader(uuid, cipher, now.Unix(), cfg.Slot)
-	if err != nil {
-		return err
-	}
+	header := format.NewHeader(uuid, cipher, now.Unix())
 	secret := seal.NewSecret()
 	defer clear(secret[:])
-	wrapped, err := seal.Wrap(cfg.UserKey, uuid, &secret, header.AAD(0))
+	cfg.Slot.Created = now.Unix()
+	if err := header.SetSlot(0, cfg.Slot, cfg.UserKey, &secret); err != nil {
+		return err
+	}
+	encoded, err := header.Encode(&secret)
 	if err != nil {
 		return err
 	}
-	header.SetWrapped(0, wrapped)
 	ring := seal.NewKeyring(seal.KeyringConfig{Secret: secret, KeySize: header.KeySize()})
 	defer ring.Wipe()
 
@@ -115,6 +116,7 @@ func (m *maker) run(ctx context.Context, cfg MakeConfig, now time.Time) error {
 		Active:  format.NoSegment,
 		Journal: firstJournal,
 		Time:    now.UnixNano(),
+		Header:  header.Generation,
 	}, uuid)
 	if err != nil {
 		return err
@@ -133,12 +135,11 @@ func (m *maker) run(ctx context.Context, cfg MakeConfig, now time.Time) error {
 		return err
 	}
 	// The header comes last and whole: without it there is no volume.
-	const temporary = headerName + ".new"
-	err = m.file(temporary, func(f store.File) error { return f.WriteAt(header.Encode(), 0) })
+	err = m.file(newHeaderName, func(f store.File) error { return f.WriteAt(encoded, 0) })
 	if err != nil {
 		return err
 	}
-	if err := m.st.Rename(temporary, headerName); err != nil {
+	if err := m.st.Rename(newHeaderName, headerName); err != nil {
 		return err
 	}
 	m.made = append(m.made, headerName)
@@ -152,7 +153,12 @@ func (m *maker) file(name string, fill func(store.File) error) error {
 		return err
 	}
 	m.made = append(m.made, name)
-	err = fill(f)
+	return fillFile(f, fill)
+}
+
+// fillFile makes f what fill writes, durably, and closes it.
+func fillFile(f store.File, fill func(store.File) error) error {
+	err := fill(f)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -160,39 +166,6 @@ func (m *maker) file(name string, fill func(store.File) error) error {
 		err = e
 	}
 	return err
-}
-
-// PeekUUID reads the identity and the first key slot of a volume. Without a
-// key they are only what the host says.
-//
-// Errors: as of Open.
-func PeekUUID(st store.Store) ([16]byte, Slot, error) {
-	h, f, err := readHeader(st)
-	if f != nil {
-		defer f.Close()
-	}
-	if err != nil {
-		return [16]byte{}, Slot{}, err
-	}
-	return h.UUID, h.Slots[0], nil
-}
-
-// readHeader opens and reads the header, which is not authenticated by that.
-func readHeader(st store.Store) (*format.Header, store.File, error) {
-	f, err := st.Open(headerName, ReadOnly)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil, fmt.Errorf("sefs: no volume here: %w", unix.EINVAL)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	b := make([]byte, format.HeaderSize)
-	n, err := f.ReadAt(b, 0)
-	if err != nil {
-		return nil, f, err
-	}
-	h, err := format.DecodeHeader(b[:n])
-	return h, f, err
 }
 
 // isFull reports whether the host had no room.

@@ -3,6 +3,7 @@ package volume_test
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,16 +42,17 @@ func TestSlotIsKept(t *testing.T) {
 		slot := volume.Slot{Kind: volume.KeySealed, Platform: "simulation", Policy: "unique", KeyInfo: []byte("info")}
 		mem := store.NewMemory()
 		require.NoError(t, volume.Make(t.Context(), mem, volume.MakeConfig{Slot: slot, UserKey: key}))
-		uuid, got, err := volume.PeekUUID(mem)
+		id, err := volume.Peek(mem)
 		require.NoError(t, err)
-		require.Equal(t, slot, got)
+		slot.Created = id.Slots[0].Created
+		require.Equal(t, slot, id.Slots[0])
 		cfg := config()
 		cfg.Unlock = func(got volume.Slot) ([]byte, error) {
 			require.Equal(t, slot, got, "slot that Unlock is asked for")
-			return key, nil
+			return slices.Clone(key), nil
 		}
 		v := open(t, mem, cfg)
-		require.Equal(t, uuid, v.UUID())
+		require.Equal(t, id, v.Identity())
 		hash := v.NameHash("a name")
 		require.NotEqual(t, hash, v.NameHash("a nam"))
 		closeVolume(t, v)

@@ -223,6 +223,21 @@ func (m *modelFile) zero(from, to int) {
 	}
 }
 
+// shift is what Collapse (by < 0) and Insert do at byte from of a file of modelSize.
+func (m *modelFile) shift(from, by int) {
+	old := m.clone()
+	m.zero(min(from, from+by), modelSize)
+	for b := range old.blocks {
+		switch to := b + by/4096; {
+		case b*4096 < min(from, from+by):
+			continue
+		case b*4096 >= from && to*4096 < modelSize:
+			m.blocks[to] = true
+			copy(m.data[to*4096:], old.data[b*4096:(b+1)*4096])
+		}
+	}
+}
+
 // TestFileModel does random things to files and holds them against bytes in
 // memory, with caches too small for them.
 func TestFileModel(t *testing.T) {
@@ -262,7 +277,7 @@ func fileModel(t *testing.T, seed uint64, steps int) {
 			off, size = off/4096*4096, (size+4095)/4096*4096
 			size = min(size, modelSize-off)
 		}
-		switch op := r.IntN(20); {
+		switch op := r.IntN(23); {
 		case op < 8:
 			p := pattern(step, size)
 			if r.IntN(8) == 0 {
@@ -297,6 +312,27 @@ func fileModel(t *testing.T, seed uint64, steps int) {
 				models[j] = committed[j].clone()
 			}
 			reopen()
+		case op < 18:
+			off, by := off/4096*4096, 4096*(1+r.IntN(100))
+			if r.IntN(4) == 0 {
+				off = 0
+			}
+			by = min(by, (modelSize-4096-off)/4096*4096)
+			if by <= 0 {
+				break
+			}
+			tx(t, v, func(tx *volume.Tx) { require.NoError(t, f.Collapse(tx, int64(off), int64(by)), "Collapse") })
+			m.shift(off+by, -by)
+		case op < 19:
+			off, by := off/4096*4096, 4096*(1+r.IntN(100))
+			if r.IntN(4) == 0 {
+				off = 0
+			}
+			tx(t, v, func(tx *volume.Tx) {
+				require.NoError(t, f.Insert(tx, int64(off), int64(by)), "Insert")
+				require.NoError(t, f.Truncate(tx, modelSize), "Truncate")
+			})
+			m.shift(off, by)
 		default:
 			got := make([]byte, size)
 			require.NoError(t, f.ReadAt(t.Context(), got, int64(off)), "ReadAt")

@@ -19,9 +19,13 @@ import (
 // does Open when it fails. What a crash left in the journal is replayed; a
 // volume opened ReadOnly replays it in memory and writes nothing.
 //
+// Open for writing makes the lock file if there is none: look with Peek first
+// whether there is a volume.
+//
 // Errors: EINVAL if there is no volume or one of an unknown version; EACCES
-// (*seal.KeyError) if no slot opens with its key or the header was tampered
-// with; EBUSY if the volume is in use; EIO (*seal.CorruptError) if its data is
+// (*seal.KeyError) if no slot opens with its key, the header was tampered
+// with or Config.Root is another one; EBUSY if the volume is in use; ESTALE (*seal.StaleError) if Config.Anchor
+// knows a newer state or another one; EIO (*seal.CorruptError) if its data is
 // not authentic; EROFS for ReadWrite if it has features that forbid writing.
 func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error) {
 	v := newVolume(st, cfg)
@@ -34,6 +38,11 @@ func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error
 			st.Close()
 		}
 	}()
+	v.journal.lock, err = st.Lock(cfg.Access)
+	if err != nil && !(cfg.Access == ReadOnly && errors.Is(err, unix.ENOENT)) {
+		return nil, err
+	}
+	// Under the lock: before, somebody might be changing the key slots.
 	if v.header, _, err = readHeader(st); err != nil { // st.Close closes the file
 		return nil, err
 	}
@@ -41,10 +50,6 @@ func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error
 		if err := v.header.CheckWritable(); err != nil {
 			return nil, err
 		}
-	}
-	v.journal.lock, err = st.Lock(cfg.Access)
-	if err != nil && !(cfg.Access == ReadOnly && errors.Is(err, unix.ENOENT)) {
-		return nil, err
 	}
 	if err := v.unlock(); err != nil {
 		return nil, err
@@ -59,10 +64,8 @@ func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error
 	v.tree.load(&h)
 	v.alloc.load(&h)
 	v.sess = seal.NewSession(v.ring, v.seed())
-	if cfg.Access == ReadWrite {
-		if err := v.mendHeads(); err != nil {
-			return nil, err
-		}
+	if err := v.readAnchor(ctx, &h); err != nil {
+		return nil, err
 	}
 	if err := v.recover(ctx, &h); err != nil {
 		return nil, err
@@ -88,6 +91,8 @@ func newVolume(st store.Store, cfg Config) *Volume {
 		now:   cfg.Now,
 		crypt: seal.NewPool(),
 		bufs:  make(chan *ioBuf, keptBufs),
+		turn:  newTurn(),
+		idle:  newIdle(),
 		segs:  newSegments(st, cfg.Access),
 		tree:  newTree(cfg.NodeCacheBytes),
 		pages: newPageCache(cfg.PageCacheBytes),
@@ -115,31 +120,16 @@ func (v *Volume) start() {
 	v.flusher.Go(func() { v.commitOften(v.cfg.CommitInterval) })
 }
 
-// unlock asks for the key of each slot until one opens the volume.
+// unlock gets the secret of the volume.
 func (v *Volume) unlock() error {
-	if v.cfg.Unlock == nil {
-		return &seal.KeyError{Reason: "the volume needs a key"}
-	}
-	var first error
-	for i, slot := range v.header.Slots {
-		secret, err := v.openSlot(i, slot)
-		if err == nil {
-			v.ring = seal.NewKeyring(seal.KeyringConfig{Secret: secret, KeySize: v.header.KeySize(), Watch: v.cfg.watch})
-			return nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
-func (v *Volume) openSlot(i int, slot Slot) (secret [seal.SecretSize]byte, err error) {
-	key, err := v.cfg.Unlock(slot)
+	secret, slot, err := openHeader(v.header, &v.cfg.Unlocking)
 	if err != nil {
-		return secret, err
+		return err
 	}
-	return seal.Unwrap(key, v.header.UUID, &v.header.Wrapped[i], v.header.AAD(i))
+	defer clear(secret[:])
+	v.slot = slot
+	v.ring = seal.NewKeyring(seal.KeyringConfig{Secret: secret, KeySize: v.header.KeySize(), Watch: v.cfg.watch})
+	return nil
 }
 
 // readHeads returns the newest valid head.
@@ -175,6 +165,9 @@ func (v *Volume) readHeads() (h format.Head, err error) {
 	}
 	for i, slot := range slots {
 		v.head.same[i] = bytes.Equal(slot, v.head.last[:])
+	}
+	if h.Header > v.header.Generation {
+		return h, &seal.KeyError{Problem: seal.KeyTampered, Reason: "the header of the volume is an older one, from before a change of its keys"}
 	}
 	v.head.seq = h.Seq
 	v.journal.seq.Store(h.Commit)

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"cloister/fs/sefs/internal/format"
@@ -15,7 +14,8 @@ import (
 const firstRead = 64 << 10
 
 // recover replays the journal. A volume opened for writing then writes a
-// checkpoint, which makes the journal empty again.
+// checkpoint, which makes the journal empty again. Before that, nothing is written:
+// the freshness of what was found comes first.
 func (v *Volume) recover(ctx context.Context, h *format.Head) (err error) {
 	j := &v.journal
 	if j.file, err = v.st.Open(journalName, v.cfg.Access); err != nil {
@@ -28,77 +28,41 @@ func (v *Volume) recover(ctx context.Context, h *format.Head) (err error) {
 		return err
 	}
 	v.tree.redo.off = false
-	if v.crashes == 0 || v.cfg.Access == ReadOnly {
+	adopted, err := v.checkFreshness(ctx)
+	if err != nil || v.cfg.Access == ReadOnly {
+		return err
+	}
+	if err := v.mendHeads(); err != nil {
+		return err
+	}
+	if v.crashes == 0 && !adopted {
 		return nil
 	}
-	v.log.Info("volume was not closed, journal replayed", "commits", v.crashes)
+	if v.crashes > 0 {
+		v.log.Info("volume was not closed, journal replayed", "commits", v.crashes)
+	}
 	return v.commitLocked(checkpointNow, nil)
 }
 
-// replayAll replays records in order. A record is replayed when the next one
-// says that it was durable, or when the data it refers to proves to be there;
-// the first that is neither is the one that the crash interrupted.
+// replayAll replays records in order. What a record refers to was durable before
+// the record was written.
 func (v *Volume) replayAll(ctx context.Context, r *recordReader, commit uint64) error {
-	var last record
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		next, ok, err := r.next()
-		if err != nil {
+		if !ok || err != nil || next.Seq != commit+1 {
 			return err
 		}
-		if ok && next.Seq != commit+1 {
-			ok = false
+		if err := v.replay(next.ops); err != nil {
+			return err
 		}
-		if last.ops != nil {
-			if !ok || next.Durable < last.Seq {
-				complete, err := v.dataIsThere(last.ops)
-				if !complete || err != nil {
-					return err
-				}
-			}
-			if err := v.replay(last.ops); err != nil {
-				return err
-			}
-			v.crashes++
-			v.journal.seq.Store(last.Seq)
-		}
-		if !ok {
-			return nil
-		}
-		last, commit = next, next.Seq
+		v.crashes++
+		commit = next.Seq
+		v.journal.seq.Store(commit)
+		v.fresh.passed(commit, next.tag)
 	}
-}
-
-// dataIsThere reports whether the blocks that a record refers to are on the
-// host as they were sealed.
-func (v *Volume) dataIsThere(ops []byte) (bool, error) {
-	b := v.getBuf()
-	defer v.putBuf(b)
-	plain := make([]byte, format.MaxExtent*format.BlockSize)
-	for i := range format.MaxExtent {
-		b.plain[i] = plain[i*format.BlockSize : (i+1)*format.BlockSize]
-	}
-	it := format.NewOps(ops)
-	for op, ok := it.Next(); ok; op, ok = it.Next() {
-		if op.Kind != format.OpMap {
-			continue
-		}
-		n := op.Extent.Len()
-		cipher := b.data[:n*format.BlockSize]
-		err := v.segs.read(op.Extent.Ptr, cipher)
-		if err == nil {
-			err = v.openBlocks(b, op.Extent.Ptr, cipher, b.plain[:n], op.Extent.Tags)
-		}
-		if errors.As(err, new(*seal.CorruptError)) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-	return true, damagedJournal(it.Err())
 }
 
 func damagedJournal(err error) error {
@@ -139,6 +103,8 @@ func (v *Volume) replayOp(op *format.Op) error {
 		v.pages.drop(op.Ino, op.Block, op.To)
 		_, err := t.unmap(op.Ino, op.Block, op.To, false)
 		return err
+	case format.OpShift:
+		return t.shift(op.Ino, op.Block, op.To)
 	case format.OpPage:
 		v.pages.restore(op.Ino, op.Block, op.Val)
 	}
@@ -163,6 +129,7 @@ func (c *pageCache) restore(ino, block uint64, data []byte) {
 type record struct {
 	format.RecordPlain
 	ops []byte // not nil
+	tag [seal.TagSize]byte
 }
 
 // A recordReader reads the records of a journal up to the first that does not
@@ -215,7 +182,7 @@ func (r *recordReader) next() (rec record, ok bool, err error) {
 	}
 	r.off += int64(p.Bytes)
 	r.tag = tag
-	return record{p, ops}, true, nil
+	return record{p, ops, tag}, true, nil
 }
 
 // checkTail looks behind a record that does not open. What a crash tore is the last

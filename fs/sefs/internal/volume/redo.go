@@ -59,6 +59,12 @@ func (r *redoLog) unmapped(ino, from, to uint64) {
 	}
 }
 
+func (r *redoLog) shifted(ino, from, to uint64) {
+	if b := r.add(); b != nil {
+		r.buf = format.AppendShift(b, ino, from, to)
+	}
+}
+
 // empty reports whether there is nothing to commit.
 func (r *redoLog) empty() bool { return len(r.buf) == 0 && !r.lost }
 

@@ -150,3 +150,80 @@ func TestSegmentsComeAndGo(t *testing.T) {
 		v.Abandon()
 	}
 }
+
+// TestCompact deletes most of what many files hold, so that every segment keeps a
+// little, and asks for the space.
+func TestCompact(t *testing.T) {
+	mem := store.NewMemory()
+	makeVolume(t, mem)
+	rec := &crashAt{r: rand.New(rand.NewPCG(1, 1)), mem: mem}
+	v := open(t, store.NewFaulty(mem, rec.before), config())
+	const files, size, keep = 400, 768 << 10, 8
+	blocks := make([]int64, files)
+	for n := range files {
+		blocks[n] = writeFile(t, v, uint64(1000+n), size, 256<<10)
+		tx(t, v, func(tx *volume.Tx) { require.NoError(t, tx.Put(inodeKey(uint64(1000+n)), pattern(n, 2000))) })
+	}
+	commit(t, v)
+	left := func(n int) bool { return n%keep == 0 }
+	tx(t, v, func(tx *volume.Tx) {
+		for n := range files {
+			if !left(n) {
+				require.NoError(t, v.File(uint64(1000+n), blocks[n]).Discard(tx), "Discard")
+			}
+		}
+	})
+	require.NoError(t, volume.Verify(v))
+	before := v.Stats()
+	require.GreaterOrEqual(t, before.Segments, uint64(4), "segments with holes")
+
+	check := func(v *volume.Volume, when string) {
+		t.Helper()
+		got := make([]byte, size)
+		for n := range files {
+			if left(n) {
+				require.NoError(t, v.File(uint64(1000+n), blocks[n]).ReadAt(t.Context(), got, 0), "ReadAt")
+				require.True(t, bytes.Equal(pattern(1000+n, 256<<10), got[size-256<<10:]), "%s: file %d", when, n)
+			}
+		}
+		require.NoError(t, volume.Verify(v), when)
+	}
+	rec.acked = 1 // keep images from here on
+	require.NoError(t, v.Compact(t.Context()), "Compact")
+	after := v.Stats()
+	t.Logf("%+v -> %+v", before, after)
+	require.LessOrEqual(t, after.Segments, uint64(2), "segments")
+	check(v, "compacted")
+	require.NotEmpty(t, rec.images, "crashes during it")
+	for i, image := range rec.images {
+		v := openLoose(t, image.mem, config())
+		check(v, fmt.Sprint("after crash ", i))
+		require.NoError(t, v.Compact(t.Context()), "Compact again")
+		check(v, fmt.Sprint("compacted after crash ", i))
+		v.Abandon()
+	}
+	before = v.Stats()
+	require.NoError(t, v.Compact(t.Context()), "Compact with nothing to do")
+	require.Equal(t, before, v.Stats(), "nothing to do")
+}
+
+// TestCompactDamage leaves a segment alone in which a block is damaged.
+func TestCompactDamage(t *testing.T) {
+	mem, v := newVolume(t)
+	const size = 200 << 20
+	blocks := writeFile(t, v, 10, size, 1<<20)
+	f := v.File(10, blocks)
+	tx(t, v, func(tx *volume.Tx) {
+		for off := int64(0); off < size; off += 4 << 20 {
+			require.NoError(t, f.Punch(tx, off+64<<10, 4<<20-64<<10), "Punch")
+		}
+	})
+	require.NoError(t, volume.Verify(v))
+	const name = "seg/01/00000001"
+	data := mem.Bytes(name)
+	data[100] ^= 1
+	mem.SetBytes(name, data)
+	require.NoError(t, v.Compact(t.Context()), "Compact")
+	require.LessOrEqual(t, v.Stats().Segments, uint64(3), "the others are emptied")
+	require.NoError(t, volume.Verify(v))
+}

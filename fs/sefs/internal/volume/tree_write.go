@@ -73,8 +73,7 @@ func (t *tree) putLocked(k format.Key, val []byte) error {
 	}
 	leaf, i := path[0].n.page, path[0].i
 	if i < leaf.Len() && leaf.Key(i) == k {
-		if old := leaf.Value(i); len(old) == len(val) {
-			copy(old, val)
+		if leaf.Replace(i, val) {
 			return nil
 		}
 		leaf.Remove(i)

@@ -10,10 +10,11 @@
 //
 // Lock order, outermost first:
 //
-//	Volume.commitMu          one commit at a time
+//	compactor.mu             one step of compaction at a time
+//	Volume.turn              one commit at a time
 //	  Volume.gate            shared by open transactions, exclusive to close them
 //	    Volume.wbMu          exclusive for write-back of many files
-//	      stripe.mapMu       where the blocks of a file are
+//	      stripe.moving      where some blocks of a file are
 //	        stripe.content   bytes of cached pages
 //	          allocator.mu   taking blocks
 //	            tree.mu      tree and redo log
@@ -43,23 +44,12 @@ const (
 	ReadOnly  = store.ReadOnly
 )
 
-// SlotKind and Slot describe how the volume secret is wrapped.
-type (
-	SlotKind = format.SlotKind
-	Slot     = format.Slot
-)
-
-const (
-	KeyGiven  = format.KeyGiven
-	KeySealed = format.KeySealed
-)
-
 // Defaults and limits, in bytes.
 const (
 	defaultNodeCache = 32 << 20
 	defaultPageCache = 32 << 20
 	minCache         = 1 << 20
-	maxDirtyNodes    = 32 << 20 // above: checkpoint
+	maxDirtyNodes    = 24 << 20 // above: checkpoint
 	maxLog           = 8 << 20  // longer redo logs end in a checkpoint
 	maxInlineCommit  = 64 << 10 // file data that travels in a journal record
 )
@@ -70,9 +60,7 @@ const defaultCommitInterval = 5 * time.Second
 type Config struct {
 	Access Access
 
-	// Unlock returns the user key (16 or 32 bytes) for a slot of the header. It
-	// is asked for each slot until one opens the volume.
-	Unlock func(Slot) (userKey []byte, err error)
+	Unlocking
 
 	NodeCacheBytes int64 // clean nodes of the tree kept in memory; 0: 32 MiB
 	PageCacheBytes int64 // file data kept in memory; 0: 32 MiB
@@ -83,6 +71,12 @@ type Config struct {
 
 	Log *slog.Logger     // nil: discarded
 	Now func() time.Time // nil: time.Now
+
+	// Root, if set, is that of the only state in which the volume may be opened.
+	Root *[32]byte
+
+	// Anchor, if set, keeps the newest state where the host cannot turn it back.
+	Anchor Anchor
 
 	// Flush, if set, puts what the caller has not put yet (dirty inodes). It
 	// is called before every commit and checkpoint, after data was written
@@ -103,10 +97,10 @@ const stripes = 64
 
 // A stripe holds the locks of the files whose inode numbers fall on it.
 type stripe struct {
-	mapMu   sync.Mutex   // held while blocks of the file move
+	moving  rangeLock    // held while blocks of a file move
 	content sync.RWMutex // guards the bytes of its cached pages
 	version atomic.Uint64
-	_       [24]byte
+	_       [8]byte
 }
 
 // A Volume is one open volume. Its methods may be called concurrently.
@@ -116,6 +110,7 @@ type Volume struct {
 	log    *slog.Logger
 	now    func() time.Time
 	header *format.Header
+	slot   int // the key slot that opened it
 	ring   *seal.Keyring
 	crypt  *seal.Pool
 	bufs   chan *ioBuf // those that nobody uses
@@ -131,13 +126,16 @@ type Volume struct {
 	tree    *tree
 	pages   *pageCache
 	stripes [stripes]stripe
+	compact compactor
 
-	commitMu sync.Mutex
-	head     headState
-	journal  journal
+	turn    *turn
+	head    headState
+	journal journal
+	fresh   freshness
 
 	gate sync.RWMutex
 	wbMu sync.RWMutex
+	idle chan struct{} // takes a token for each processor that writes back
 
 	started   atomic.Uint64 // commits begun
 	completed atomic.Uint64 // number of the last commit that succeeded
@@ -194,11 +192,14 @@ func (v *Volume) Close(ctx context.Context) error {
 	if v.closed.Load() {
 		return nil
 	}
+	v.compact.mu.Lock() // what it moves later would not be in the last checkpoint
+	defer v.compact.mu.Unlock()
 	if v.cfg.Access == ReadWrite && v.broken.Load() == nil {
 		if err := v.commit(ctx, untilClean); err != nil {
 			return err
 		}
 	}
+	v.compact.stopped = true
 	failed := v.writable()
 	if !v.release() {
 		return nil
@@ -240,6 +241,10 @@ func (v *Volume) commitOften(interval time.Duration) {
 			}
 			if err := v.commit(context.Background(), ifNeeded); err != nil {
 				v.log.Warn("commit failed", "error", err)
+				continue
+			}
+			if _, err := v.compactSome(context.Background(), roundBlocks); err != nil {
+				v.log.Warn("compaction failed", "error", err)
 			}
 		}
 	}

@@ -42,8 +42,9 @@ func (v *Volume) writeBackRange(ino, from uint64, n int) error {
 	v.wbMu.RLock()
 	defer v.wbMu.RUnlock()
 	s := v.stripe(ino)
-	s.mapMu.Lock()
-	defer s.mapMu.Unlock()
+	moved := blockRange{ino, from, from + uint64(n)}
+	s.moving.lock(moved)
+	defer s.moving.unlock(moved)
 	list := v.dirtyLists.Get().(*[]dirtyPage)
 	defer v.dirtyLists.Put(list)
 	*list = v.pages.startWritingRange(ino, from, n, (*list)[:0])
@@ -53,6 +54,15 @@ func (v *Volume) writeBackRange(ino, from uint64, n int) error {
 // writePages writes a sorted list of pages. What it could not write stays dirty.
 func (v *Volume) writePages(list []dirtyPage) error {
 	list, err := v.writeInline(list)
+	if err != nil {
+		v.pages.notWritten(list)
+		return err
+	}
+	return v.writeBlocks(list)
+}
+
+// writeBlocks writes a sorted list of pages to segments.
+func (v *Volume) writeBlocks(list []dirtyPage) (err error) {
 	for len(list) > 0 && err == nil {
 		var n int
 		if n, err = v.writeSome(list[:min(len(list), ioBlocks)]); err == nil {

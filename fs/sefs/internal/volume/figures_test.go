@@ -1,0 +1,389 @@
+package volume_test
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cloister/fs/sefs/internal/seal"
+	"cloister/fs/sefs/internal/store"
+	"cloister/fs/sefs/internal/volume"
+)
+
+// The benchmarks named BenchmarkFigure measure the figures that the engine is
+// held to (`make bench-sefs`). Each runs once, whatever b.N. What is compared is
+// measured in turns within one run, and medians are reported, so that a busy
+// machine disturbs both sides alike.
+
+const mib = 1 << 20
+
+// figureStore returns a store in a new directory below parent, "" for the
+// directory of tests.
+func figureStore(b testing.TB, parent string) (dir string, st store.Store) {
+	b.Helper()
+	if parent == "" {
+		dir = b.TempDir()
+	} else {
+		var err error
+		dir, err = os.MkdirTemp(parent, "sefs-figure-")
+		require.NoError(b, err)
+		b.Cleanup(func() { os.RemoveAll(dir) })
+	}
+	st, err := store.OpenHost(dir, store.ReadWrite)
+	require.NoError(b, err)
+	return dir, st
+}
+
+// inMemory is where tmpfs is; a machine without it uses its disk.
+func inMemory() string {
+	if _, err := os.Stat("/dev/shm"); err == nil {
+		return "/dev/shm"
+	}
+	return ""
+}
+
+// rawSeal and rawOpen seal and open size bytes in blocks of 4 KiB with bare
+// AES-128-GCM on one processor, and return how long that took.
+func rawSeal(b testing.TB, size int) (sealed, opened time.Duration) {
+	ring := seal.NewKeyring(seal.KeyringConfig{KeySize: 16})
+	box, _, err := seal.NewSession(ring, nil).Reserve(1)
+	require.NoError(b, err)
+	const piece = 4096 + seal.TagSize
+	buf := make([]byte, 256*piece)
+	for done := 0; done < size; done += mib {
+		start := time.Now()
+		for i := range uint64(256) {
+			box.Seal(seal.DomainData, i, buf[i*piece:(i+1)*piece], nil)
+		}
+		sealed += time.Since(start)
+		start = time.Now()
+		for i := range uint64(256) {
+			require.True(b, box.Open(seal.DomainData, i, buf[i*piece:(i+1)*piece], nil))
+		}
+		opened += time.Since(start)
+	}
+	return sealed, opened
+}
+
+// slowStore makes every call to the host take 10 µs longer, as leaving an
+// enclave does.
+func slowStore(st store.Store) store.Store {
+	return store.NewFaulty(st, func(int, store.Call) store.Fault {
+		for start := time.Now(); time.Since(start) < 10*time.Microsecond; {
+		}
+		return store.Fault{}
+	})
+}
+
+// write does one WriteAt in its own transaction, without the cost of require.
+func write(b *testing.B, v *volume.Volume, f *volume.File, p []byte, off int64) {
+	tx, err := v.Begin(b.Context())
+	if err == nil {
+		err = f.WriteAt(b.Context(), tx, p, off)
+		tx.End()
+	}
+	if err != nil {
+		b.Error(err)
+	}
+}
+
+func median[T float64 | time.Duration](x []T) T {
+	slices.Sort(x)
+	return x[len(x)/2]
+}
+
+// once runs fn as the only iteration that counts.
+func once(b *testing.B, fn func()) {
+	for i := 0; b.Loop(); i++ {
+		if i == 0 {
+			fn()
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// sequential writes a file of size bytes to a new volume on st, mounts it again
+// and reads it, and returns how long each took.
+func sequential(b *testing.B, st store.Store, size int) (wrote, read time.Duration) {
+	b.Helper()
+	makeVolume(b, st)
+	v := openLoose(b, st, config())
+	f := v.File(10, 0)
+	p := pattern(1, mib)
+	start := time.Now()
+	for off := 0; off < size; off += mib {
+		write(b, v, f, p, int64(off))
+	}
+	commit(b, v)
+	wrote = time.Since(start)
+	closeVolume(b, v)
+	v = openLoose(b, st, config())
+	f = v.File(10, f.Blocks())
+	f.SetSize(int64(size))
+	start = time.Now()
+	for off := 0; off < size; off += mib {
+		require.NoError(b, f.ReadAt(b.Context(), p, int64(off)))
+	}
+	read = time.Since(start)
+	v.Abandon()
+	return wrote, read
+}
+
+// BenchmarkFigureSequential: bytes per second relative to bare AES-128-GCM on
+// one processor, with one and with two processors, and what 10 µs more per call cost.
+func BenchmarkFigureSequential(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	once(b, func() {
+		const size = 192 * mib
+		results := make(map[string][]float64)
+		for range 5 {
+			runtime.GOMAXPROCS(1)
+			sealed, opened := rawSeal(b, size)
+			results["raw-GB/s"] = append(results["raw-GB/s"], size/sealed.Seconds()/1e9)
+			var wrote, read, slowWrote, slowRead [3]time.Duration
+			for procs := 1; procs <= 2; procs++ {
+				runtime.GOMAXPROCS(procs)
+				_, st := figureStore(b, inMemory())
+				wrote[procs], read[procs] = sequential(b, st, size)
+				_, st = figureStore(b, inMemory())
+				slowWrote[procs], slowRead[procs] = sequential(b, slowStore(st), size)
+				add := func(name string, x float64) {
+					name = fmt.Sprintf("%s-%dcpu", name, procs)
+					results[name] = append(results[name], x)
+				}
+				add("write/raw", sealed.Seconds()/wrote[procs].Seconds())
+				add("read/raw", opened.Seconds()/read[procs].Seconds())
+				add("write-10µs-loss-%", 100*(1-wrote[procs].Seconds()/slowWrote[procs].Seconds()))
+				add("read-10µs-loss-%", 100*(1-read[procs].Seconds()/slowRead[procs].Seconds()))
+			}
+			results["write-2cpu/1cpu"] = append(results["write-2cpu/1cpu"], wrote[1].Seconds()/wrote[2].Seconds())
+			results["read-2cpu/1cpu"] = append(results["read-2cpu/1cpu"], read[1].Seconds()/read[2].Seconds())
+		}
+		for name, x := range results {
+			b.ReportMetric(median(x), name)
+		}
+	})
+}
+
+// BenchmarkFigureRandom: random reads and writes of 4 KiB per second on one
+// processor in a file of 1 GiB.
+func BenchmarkFigureRandom(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	once(b, func() {
+		const size = 1 << 30
+		_, st := figureStore(b, inMemory())
+		c := store.NewCounter(st)
+		makeVolume(b, c)
+		v := open(b, c, config())
+		f := v.File(10, writeFile(b, v, 10, size, mib))
+		f.SetSize(size)
+		commit(b, v)
+		p := pattern(1, 4096)
+		var reads, writes, readsCPU, writesCPU []float64
+		off := func() int64 { return rand.Int64N(size/4096) * 4096 }
+		for range 5 {
+			const n = 40_000
+			start, cpu := time.Now(), cpuTime()
+			for range n {
+				if err := f.ReadAt(b.Context(), p, off()); err != nil {
+					b.Error(err)
+				}
+			}
+			reads = append(reads, n/time.Since(start).Seconds())
+			readsCPU = append(readsCPU, n/time.Duration(cpuTime()-cpu).Seconds())
+			start, cpu = time.Now(), cpuTime()
+			for range n {
+				write(b, v, f, p, off())
+			}
+			writes = append(writes, n/time.Since(start).Seconds())
+			writesCPU = append(writesCPU, n/time.Duration(cpuTime()-cpu).Seconds())
+		}
+		b.ReportMetric(median(reads), "reads/s")
+		b.ReportMetric(median(writes), "writes/s")
+		b.ReportMetric(median(readsCPU), "reads/cpu-s")
+		b.ReportMetric(median(writesCPU), "writes/cpu-s")
+	})
+}
+
+// BenchmarkFigureAmplification: bytes written to the host for each byte, and
+// calls per MiB or per operation.
+func BenchmarkFigureAmplification(b *testing.B) {
+	once(b, func() {
+		_, c, v := counted(b)
+		const size = 1 << 30
+		before := c.Counts()
+		did := func(per float64) (bytes, calls float64) {
+			d := c.Counts().Sub(before)
+			before = c.Counts()
+			return float64(d.BytesWritten), float64(d.Total()) / per
+		}
+		f := v.File(10, writeFile(b, v, 10, size, mib))
+		commit(b, v)
+		require.NoError(b, volume.Verify(v))
+		bytes, calls := did(size / mib)
+		b.ReportMetric(bytes/size, "seq-amp")
+		b.ReportMetric(calls, "seq-calls/MiB")
+
+		p := pattern(1, 4096)
+		writes := func(n int, sync bool) {
+			for range n {
+				write(b, v, f, p, rand.Int64N(size/4096)*4096)
+				if sync {
+					commit(b, v)
+				}
+			}
+			require.NoError(b, volume.Verify(v))
+		}
+		const random, synced = 1 << 18, 20_000
+		writes(synced, true)
+		bytes, calls = did(synced)
+		b.ReportMetric(bytes/(synced*4096), "fsync-amp")
+		b.ReportMetric(calls, "fsync-calls/write")
+		writes(random, false)
+		bytes, calls = did(random)
+		b.ReportMetric(bytes/(random*4096), "random-amp")
+		b.ReportMetric(calls, "random-calls/write")
+	})
+}
+
+// BenchmarkFigureFsync: 4 KiB write and commit on the disk, beside overwriting
+// 8 KiB of a file and fdatasync(2), and commits per second with 8 writers.
+func BenchmarkFigureFsync(b *testing.B) {
+	once(b, func() {
+		dir, st := figureStore(b, "")
+		makeVolume(b, st)
+		v := open(b, st, config())
+		blocks := writeFile(b, v, 10, 64*mib, mib)
+		commit(b, v)
+		f := v.File(10, blocks)
+		raw, err := os.Create(filepath.Join(dir, "raw"))
+		require.NoError(b, err)
+		defer raw.Close()
+		p := pattern(1, 8192)
+		for off := int64(0); off < 16*mib; off += 8192 {
+			_, err := raw.WriteAt(p, off)
+			require.NoError(b, err)
+		}
+		require.NoError(b, raw.Sync())
+		one := func(f *volume.File) {
+			write(b, v, f, p[:4096], rand.Int64N(64*mib/4096)*4096)
+			if err := v.Commit(b.Context()); err != nil {
+				b.Error(err)
+			}
+		}
+		var ours, bare []time.Duration
+		for i := range 2000 {
+			start := time.Now()
+			_, err := raw.WriteAt(p, rand.Int64N(16*mib/8192)*8192)
+			require.NoError(b, err)
+			require.NoError(b, fdatasync(raw))
+			between := time.Now()
+			one(f)
+			if i >= 200 {
+				bare = append(bare, between.Sub(start))
+				ours = append(ours, time.Since(between))
+			}
+		}
+		b.ReportMetric(float64(median(ours).Microseconds()), "fsync-p50-µs")
+		b.ReportMetric(float64(median(bare).Microseconds()), "raw-p50-µs")
+		b.ReportMetric(median(ours).Seconds()/median(bare).Seconds(), "fsync/raw")
+
+		rate := func(writers int) float64 {
+			const n = 800
+			start := time.Now()
+			var wg sync.WaitGroup
+			for w := range writers {
+				wg.Go(func() {
+					f := v.File(uint64(100+w), 0)
+					for range n {
+						one(f)
+					}
+				})
+			}
+			wg.Wait()
+			return float64(writers*n) / time.Since(start).Seconds()
+		}
+		var gain []float64
+		for range 3 {
+			single := rate(1)
+			gain = append(gain, rate(8)/single)
+		}
+		b.ReportMetric(median(gain), "8-writers/1")
+	})
+}
+
+// hostBytes returns what the segment files of a volume take on the host.
+func hostBytes(t testing.TB, dir string) int64 {
+	t.Helper()
+	var sum int64
+	require.NoError(t, filepath.WalkDir(filepath.Join(dir, "seg"), func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			sum += allocated(t, name)
+		}
+		return err
+	}))
+	return sum
+}
+
+// BenchmarkFigureSpace: cutting a file of 1 GiB, and what the host holds for
+// each live byte after overwriting a volume 100 times in several ways.
+func BenchmarkFigureSpace(b *testing.B) {
+	b.Run("truncate", func(b *testing.B) {
+		once(b, func() {
+			dir, st := figureStore(b, inMemory())
+			makeVolume(b, st)
+			v := open(b, st, config())
+			const size = 1 << 30
+			f := v.File(10, writeFile(b, v, 10, size, mib))
+			commit(b, v)
+			start := time.Now()
+			tx(b, v, func(tx *volume.Tx) { require.NoError(b, f.Truncate(tx, 0)) })
+			b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "truncate-ms")
+			require.NoError(b, volume.Verify(v)) // a checkpoint
+			b.ReportMetric(float64(hostBytes(b, dir))/mib, "host-MiB-after")
+		})
+	})
+	for _, piece := range []int{4 << 10, 64 << 10, mib} {
+		b.Run("churn-"+strings.TrimSpace(sizeName(piece)), func(b *testing.B) {
+			once(b, func() {
+				const live = 192 * mib
+				dir, st := figureStore(b, inMemory())
+				c := store.NewCounter(st)
+				makeVolume(b, c)
+				v := open(b, c, config())
+				f := v.File(10, writeFile(b, v, 10, live, mib))
+				commit(b, v)
+				p := pattern(1, piece)
+				before := c.Counts()
+				worst, at := 0.0, 0
+				start := time.Now()
+				const total = 100 * live
+				done := 0
+				for ; done < total && time.Since(start) < 40*time.Second; done += piece {
+					write(b, v, f, p, rand.Int64N(int64(live/piece))*int64(piece))
+					if done-at > live/2 {
+						at = done
+						worst = max(worst, float64(hostBytes(b, dir))/live)
+					}
+				}
+				closeVolume(b, v)
+				d := c.Counts().Sub(before)
+				b.ReportMetric(worst, "worst-host/live")
+				b.ReportMetric(float64(hostBytes(b, dir))/live, "host/live")
+				b.ReportMetric(float64(d.BytesWritten)/float64(done), "amp")
+				b.ReportMetric(float64(done)/live, "times")
+				b.ReportMetric(float64(done)/mib/time.Since(start).Seconds(), "MiB/s")
+			})
+		})
+	}
+}
