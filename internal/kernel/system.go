@@ -15,6 +15,13 @@ const (
 	cwdFD      = 902 // the working directory, while a child is made
 )
 
+// ProtectsLinks reports whether the kernel lets users make links only to files of
+// their own or that they can write (fs.protected_hardlinks, proc_sys_fs(5)).
+func ProtectsLinks() (bool, error) {
+	v, err := os.ReadFile("/proc/sys/fs/protected_hardlinks")
+	return string(v) == "1\n", err
+}
+
 // System is the kernel of this machine.
 type System struct {
 	// Mounter makes the mounts, the root among them; nil: overlayfs stands for

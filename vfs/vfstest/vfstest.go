@@ -1,22 +1,3 @@
-// Package vfstest is a conformance suite for file systems. It makes the calls that
-// processes make and expects what Linux does on tmpfs.
-//
-// Run tests a driver in this process, through vfs.View:
-//
-//	func TestConformance(t *testing.T) {
-//		vfstest.Run(t, vfstest.Driver{
-//			New:   func(t *testing.T) vfs.FileSystem { return ramfs.New(ramfs.Config{}) },
-//			Lacks: vfstest.Exchange,
-//		})
-//	}
-//
-// What a driver cannot do is declared in Lacks, and tested to fail with the errno that
-// is documented there. Every test ends by closing the namespace, which fails if a
-// pin has leaked.
-//
-// RunTasks makes the same calls as system calls, of whoever has them: on the tmpfs and
-// the overlayfs of the kernel, which shows that the suite is right; on a driver that is
-// mounted through FUSE; on the system calls of the library OS.
 package vfstest
 
 import (
@@ -30,26 +11,27 @@ type Feature uint32
 
 // The features, each with the errno of a driver that lacks it.
 const (
-	Links         Feature = 1 << iota // hard links; EPERM
-	Symlinks                          // EPERM
-	Devices                           // device nodes; EPERM
-	FIFOs                             // FIFOs and sockets; EPERM
-	Owners                            // chown(2) to other users, files of several users; EPERM
-	Times                             // utimensat(2) with given times; EPERM
-	Xattrs                            // EOPNOTSUPP
-	TrustedXattrs                     // the namespace trusted.*; EOPNOTSUPP
-	Tmpfile                           // EOPNOTSUPP
-	Exchange                          // RENAME_EXCHANGE; EINVAL
-	Whiteouts                         // Dir.Whiteout and RENAME_WHITEOUT; EINVAL
-	Allocate                          // fallocate(2) with mode 0 and FALLOC_FL_KEEP_SIZE; EOPNOTSUPP
-	PunchHole                         // EOPNOTSUPP
-	ZeroRange                         // EOPNOTSUPP
-	ShiftRange                        // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE; EOPNOTSUPP
-	Sparse                            // holes take no blocks and SEEK_HOLE finds them; no errno: all is data
-	DirLinks                          // link counts of directories count subdirectories; no errno: 1 or more
-	RootParent                        // d_ino of ".." in the root is the root's; no errno: any
-	LowerDirs                         // directories that lie in a lower layer are renamed; EXDEV
-	ReadTimes                         // all reads note their time; no errno: those that a cache answers do not
+	Links          Feature = 1 << iota // hard links; EPERM
+	Symlinks                           // EPERM
+	Devices                            // device nodes; EPERM
+	FIFOs                              // FIFOs and sockets; EPERM
+	Owners                             // chown(2) to other users, files of several users; EPERM
+	Times                              // utimensat(2) with given times; EPERM
+	Xattrs                             // EOPNOTSUPP
+	TrustedXattrs                      // the namespace trusted.*; EOPNOTSUPP
+	Tmpfile                            // EOPNOTSUPP
+	Exchange                           // RENAME_EXCHANGE; EINVAL
+	Whiteouts                          // Dir.Whiteout and RENAME_WHITEOUT; EINVAL
+	Allocate                           // fallocate(2) with mode 0 and FALLOC_FL_KEEP_SIZE; EOPNOTSUPP
+	PunchHole                          // EOPNOTSUPP
+	ZeroRange                          // EOPNOTSUPP
+	ShiftRange                         // FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_INSERT_RANGE; EOPNOTSUPP
+	Sparse                             // holes take no blocks and SEEK_HOLE finds them; no errno: all is data
+	DirLinks                           // link counts of directories count subdirectories; no errno: 1 or more
+	RootParent                         // d_ino of ".." in the root is the root's; no errno: any
+	ProtectedLinks                     // links only to files of one's own or that one can write (fs.protected_hardlinks of proc(5)); no errno: links to all
+	LowerDirs                          // directories that lie in a lower layer are renamed; EXDEV
+	ReadTimes                          // all reads note their time; no errno: those that a cache answers do not
 )
 
 // Driver is what Run tests.
