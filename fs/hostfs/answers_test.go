@@ -102,8 +102,40 @@ func TestSeekAnswers(t *testing.T) {
 	h.seek = func(int64) (int64, error) { return -1, unix.ENXIO }
 	_, err := f.Seek(w.ctx, 5, unix.SEEK_DATA)
 	require.Equal(t, unix.ENXIO, err)
-	require.NotPanics(t, func() { _, err = f.WriteAt(w.ctx, []byte("x"), math.MaxInt64) })
-	require.Error(t, err)
+}
+
+// TestRanges: bytes that no file has are not asked for.
+func TestRanges(t *testing.T) {
+	h := newHook()
+	fs := mount(t, hostfs.NewType(hostfs.Config{Host: h}), hostDir(t))
+	defer fs.Close(t.Context(), vfs.ForceClose)
+	i, err := fs.Root().Create(t.Context(), "f", vfs.CreateAttr{Mode: 0o644})
+	require.NoError(t, err)
+	defer vfs.UnpinInode(t.Context(), i)
+	f, err := i.Open(t.Context(), unix.O_RDWR)
+	require.NoError(t, err)
+	defer f.Release(t.Context())
+	h.call = func(call string) error { t.Error("sent:", call); return nil }
+	defer func() { h.call = nil }()
+	data := make([]byte, 10)
+	for _, c := range []struct {
+		off         int64
+		read, write unix.Errno
+	}{
+		{-1, unix.EINVAL, unix.EINVAL},
+		{math.MinInt64, unix.EINVAL, unix.EINVAL},
+		{math.MaxInt64, unix.EINVAL, unix.EFBIG},
+		{math.MaxInt64 - 9, unix.EINVAL, unix.EFBIG},
+	} {
+		_, err := f.ReadAt(t.Context(), data, c.off)
+		require.Equal(t, c.read, err, "read at %d", c.off)
+		_, err = f.WriteAt(t.Context(), data, c.off)
+		require.Equal(t, c.write, err, "write at %d", c.off)
+		require.Equal(t, c.write, f.Fallocate(t.Context(), 0, c.off, 10), "fallocate at %d", c.off)
+	}
+	_, err = f.Seek(t.Context(), -1, unix.SEEK_DATA)
+	require.Equal(t, unix.ENXIO, err)
+	require.Equal(t, unix.EINVAL, f.Fallocate(t.Context(), 0, 0, -1))
 }
 
 // TestStatAnswers: what no file has becomes an error, or a harmless value.

@@ -13,7 +13,7 @@ import (
 // Open, which the file's mode may forbid already.
 func (d *dir) Create(ctx context.Context, name string, a vfs.CreateAttr) (vfs.Regular, error) {
 	x, err := d.make(name, unix.S_IFREG, a, func(dir FD) (*desc, error) {
-		fd, err := d.fs.opened(func() (FD, error) { return d.fs.gate.create(dir, name, a.Mode&0o777) })
+		fd, err := d.fs.opened(func() (FD, error) { return d.fs.gate.create(dir, name, d.fs.gate.owners.mode(a.Mode&0o777)) })
 		if err != nil {
 			return nil, err
 		}
@@ -30,10 +30,10 @@ func (d *dir) Create(ctx context.Context, name string, a vfs.CreateAttr) (vfs.Re
 // Mkdir implements vfs.Dir.
 func (d *dir) Mkdir(ctx context.Context, name string, a vfs.CreateAttr) (vfs.Dir, error) {
 	x, err := d.make(name, unix.S_IFDIR, a, func(dir FD) (*desc, error) {
-		if err := d.fs.gate.mkdir(dir, name, a.Mode&0o777); err != nil {
+		if err := d.fs.gate.mkdir(dir, name, d.fs.gate.owners.mode(a.Mode&0o777)); err != nil {
 			return nil, err
 		}
-		return d.openMade(dir, name)
+		return d.openMade(dir, name, unix.S_IFDIR)
 	})
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (d *dir) Symlink(ctx context.Context, name, target string, a vfs.CreateAttr
 		if err := d.fs.gate.symlink(target, dir, name); err != nil {
 			return nil, err
 		}
-		return d.openMade(dir, name)
+		return d.openMade(dir, name, unix.S_IFLNK)
 	})
 	if err != nil {
 		return nil, err
@@ -55,10 +55,16 @@ func (d *dir) Symlink(ctx context.Context, name, target string, a vfs.CreateAttr
 	return x.(vfs.Symlink), nil
 }
 
-func (d *dir) openMade(dir FD, name string) (*desc, error) {
+// openMade returns a descriptor of what has just been made.
+//
+// Errors: ESTALE if it has gone, or others have put something else there. If it merely cannot be opened, it is removed again.
+func (d *dir) openMade(dir FD, name string, typ uint32) (*desc, error) {
 	fd, err := d.fs.opened(func() (FD, error) { return d.fs.gate.openPath(dir, name) })
-	if err != nil {
-		return nil, stale(err)
+	switch {
+	case missing(err):
+		return nil, unix.ESTALE
+	case err != nil:
+		return nil, d.undo(dir, name, typ, err)
 	}
 	return newDesc(d.fs.gate, fd), nil
 }
@@ -86,7 +92,7 @@ func (d *dir) make(name string, typ uint32, a vfs.CreateAttr, create func(dir FD
 	defer made.put()
 	id, err := d.settle(made, typ, a)
 	if err != nil {
-		return nil, d.undo(dd, name, typ, err)
+		return nil, d.undo(dd.fd, name, typ, err)
 	}
 	d.changed()
 	x := d.fs.table.add(d.fs, id, &place{d, name})
@@ -109,11 +115,15 @@ func (d *dir) settle(made *desc, typ uint32, a vfs.CreateAttr) (hostID, error) {
 	case id.typ != typ:
 		return hostID{}, unix.ESTALE
 	}
-	mode := a.Mode & 0o7777
-	if g.caps&CanChown != 0 && (st.UID != a.UID || st.GID != a.GID) {
-		err := g.chown(made.fd, int(a.UID), int(a.GID))
+	mode := g.owners.mode(a.Mode & 0o7777)
+	if st.UID != a.UID || st.GID != a.GID {
+		uid, gid, all := g.owners.possible(int(a.UID), int(a.GID))
+		var err error
+		if uid >= 0 || gid >= 0 {
+			err = g.chown(made.fd, uid, gid)
+		}
 		switch {
-		case errors.Is(err, unix.EPERM):
+		case errors.Is(err, unix.EPERM) || err == nil && !all:
 			mode &^= unix.S_ISUID | unix.S_ISGID // they would be another's
 		case err != nil:
 			return hostID{}, err
@@ -131,12 +141,12 @@ func (d *dir) settle(made *desc, typ uint32, a vfs.CreateAttr) (hostID, error) {
 }
 
 // undo removes what make has made, and returns why.
-func (d *dir) undo(dd *desc, name string, typ uint32, why error) error {
+func (d *dir) undo(dir FD, name string, typ uint32, why error) error {
 	remove := d.fs.gate.unlink
 	if typ == unix.S_IFDIR {
 		remove = d.fs.gate.rmdir
 	}
-	if err := remove(dd.fd, name); err != nil {
+	if err := remove(dir, name); err != nil {
 		d.fs.gate.log.Warn("hostfs: a file that could not be completed remains", "error", err)
 	}
 	return why

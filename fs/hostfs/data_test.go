@@ -3,6 +3,7 @@ package hostfs_test
 import (
 	"bytes"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 
 	"cloister/fs/hostfs"
 	"cloister/internal/testenv"
+	"cloister/syscall"
 	"cloister/vfs"
 )
 
@@ -106,6 +108,94 @@ func TestOwners(t *testing.T) {
 	require.NoError(t, unix.Stat(rich.on("f"), &st))
 	require.EqualValues(t, 4321, st.Uid)
 	require.EqualValues(t, 8765, st.Gid)
+}
+
+// TestChangeTime: chown(2) that leaves everything as it is changes ctime, on the host.
+func TestChangeTime(t *testing.T) {
+	testenv.NeedRoot(t)
+	for _, options := range []string{"", ",uid=0,gid=0"} {
+		h := newHook()
+		w := newWorld(t, h)
+		require.NoError(t, w.MkdirAt(w.ctx, cwd, "/m", 0o755))
+		require.NoError(t, w.View.Mount(w.ctx, "", "/m", "hostfs", 0, "dir="+w.dir+options))
+		w.plant("f", "")
+		task := syscall.NewTask(w.ns, vfs.RootCred())
+		defer task.Exit()
+		calls := 0
+		h.call = func(call string) error {
+			if call == "Chown" {
+				calls++
+			}
+			return nil
+		}
+		require.NoError(t, task.Chown("/m/f", -1, -1), options)
+		require.Equal(t, 1, calls, options)
+		require.NoError(t, task.Chown("/m/f", 0, 0), options)
+		require.Equal(t, 2, calls, options)
+		h.call = nil
+	}
+}
+
+// TestFixedOwners: with uid=, gid= and umask= the mount says who owns the files and what nobody may do.
+func TestFixedOwners(t *testing.T) {
+	testenv.NeedRoot(t)
+	w := newWorld(t, nil)
+	require.NoError(t, w.MkdirAt(w.ctx, cwd, "/m", 0o755))
+	require.NoError(t, os.WriteFile(w.on("f"), nil, 0o644))
+	require.NoError(t, os.Chmod(w.on("f"), 0o777))
+	require.NoError(t, os.Chown(w.on("f"), 1234, 5678))
+	require.NoError(t, os.Symlink("f", w.on("l")))
+	host := func(name string) (st unix.Stat_t) {
+		require.NoError(t, unix.Lstat(w.on(name), &st))
+		return st
+	}
+	for _, c := range []struct {
+		options  string
+		uid, gid uint32 // of f
+		mode     uint32
+	}{
+		{"uid=7", 7, 5678, 0o777},
+		{"gid=8,umask=022", 1234, 8, 0o755},
+		{"uid=7,gid=8,umask=077", 7, 8, 0o700},
+		{"uid=0,gid=4294967294,umask=0", 0, 4294967294, 0o777},
+	} {
+		t.Run(c.options, func(t *testing.T) {
+			require.NoError(t, w.View.Mount(w.ctx, "", "/m", "hostfs", 0, "dir="+w.dir+","+c.options))
+			defer func() { require.NoError(t, w.Umount2(w.ctx, "/m", 0)) }()
+			a, err := w.lstat("/m/f")
+			require.NoError(t, err)
+			require.Equal(t, []uint32{c.uid, c.gid, c.mode}, []uint32{a.UID, a.GID, a.Mode & 0o7777})
+			a, err = w.lstat("/m/l")
+			require.NoError(t, err)
+			require.EqualValues(t, 0o777, a.Mode&0o7777, "links have no permissions")
+
+			require.NoError(t, w.setattr("/m/f", vfs.SetAttr{Mask: unix.STATX_UID | unix.STATX_GID, UID: c.uid, GID: c.gid}), "as it is")
+			if strings.Contains(c.options, "uid") {
+				require.ErrorIs(t, w.setattr("/m/f", vfs.SetAttr{Mask: unix.STATX_UID, UID: c.uid + 1}), unix.EPERM)
+			}
+			if strings.Contains(c.options, "gid") {
+				require.ErrorIs(t, w.setattr("/m/f", vfs.SetAttr{Mask: unix.STATX_GID, GID: c.gid - 1}), unix.EPERM)
+			}
+			require.EqualValues(t, 1234, host("f").Uid)
+			require.EqualValues(t, 5678, host("f").Gid)
+
+			// What is made by another user belongs to the same one, without set-id bits of whom it is not.
+			v := w.Clone()
+			defer v.Release()
+			require.NoError(t, v.MknodAt(w.ctx, cwd, "/m/new", unix.S_IFREG|0o4777, 0))
+			defer os.Remove(w.on("new"))
+			a, err = w.lstat("/m/new")
+			require.NoError(t, err)
+			if strings.HasPrefix(c.options, "uid=7") {
+				require.EqualValues(t, 7, a.UID)
+				require.Zero(t, a.Mode&unix.S_ISUID)
+			}
+			require.Equal(t, c.mode, a.Mode&0o777)
+			require.Equal(t, c.mode, host("new").Mode&0o777, "the others are not sent")
+			require.NoError(t, w.setattr("/m/new", vfs.SetAttr{Mask: unix.STATX_MODE, Mode: 0o666}))
+			require.Equal(t, c.mode&0o666, host("new").Mode&0o777)
+		})
+	}
 }
 
 // TestMissingCapabilities: what the host cannot do fails, and is not sent.

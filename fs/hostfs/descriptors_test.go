@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,7 +18,7 @@ import (
 func TestDescriptorBound(t *testing.T) {
 	testenv.CheckLeaks(t)
 	h := newHook()
-	w := newWorld(t, h)
+	w := newWorldIn(t, h, memoryDir(t))
 	const dirs = 1500
 	for i := range dirs {
 		require.NoError(t, os.Mkdir(w.on(fmt.Sprintf("d%d", i)), 0o755))
@@ -111,62 +110,6 @@ func TestRemovedInUse(t *testing.T) {
 	before := h.opened.Load()
 	v.Release()
 	require.Less(t, h.opened.Load(), before)
-}
-
-// TestFaults: whatever call fails, nothing stays open and the next call works.
-func TestFaults(t *testing.T) {
-	testenv.CheckLeaks(t)
-	h := newHook()
-	w := newWorld(t, h)
-	var calls, failAt atomic.Int64
-	fault := func() error {
-		if n := calls.Add(1); n == failAt.Load() {
-			return unix.EIO
-		}
-		return nil
-	}
-	h.openFD = fault
-	h.stat = func(hostfs.FD, string, *unix.Statx_t) error { return fault() }
-	h.fsync = func(hostfs.FD) error { return fault() }
-	work := func(i int64) error {
-		name := func(s string) string { return fmt.Sprintf("/host/%s%d", s, i) }
-		if err := w.MkdirAt(w.ctx, cwd, name("d"), 0o755); err != nil {
-			return err
-		}
-		if err := w.put(name("d")+"/f", "data"); err != nil {
-			return err
-		}
-		if err := w.SymlinkAt(w.ctx, "f", cwd, name("d")+"/l"); err != nil {
-			return err
-		}
-		if err := w.RenameAt(w.ctx, cwd, name("d")+"/f", cwd, name("g"), 0); err != nil {
-			return err
-		}
-		if err := w.LinkAt(w.ctx, cwd, name("g"), cwd, name("h"), 0); err != nil {
-			return err
-		}
-		if _, err := w.list(name("d")); err != nil {
-			return err
-		}
-		if err := w.UnlinkAt(w.ctx, cwd, name("g")); err != nil {
-			return err
-		}
-		return w.ns.Sync(w.ctx)
-	}
-	require.NoError(t, work(0))
-	total := calls.Load()
-	failed := 0
-	for at := int64(1); at <= total; at++ {
-		calls.Store(0)
-		failAt.Store(at)
-		if err := work(at); err != nil {
-			require.ErrorIs(t, err, unix.EIO, "call %d", at)
-			failed++
-		}
-		failAt.Store(0)
-		require.NoError(t, work(at+total), "after call %d failed", at)
-	}
-	require.Greater(t, failed, int(total)/2)
 }
 
 func TestCloseReleasesAll(t *testing.T) {

@@ -87,18 +87,22 @@ func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
 // TestEndlessDirectory: a directory that never ends does, also if it has but one name.
 func TestEndlessDirectory(t *testing.T) {
-	h := newHook()
-	w := newWorld(t, h)
-	records := 0
-	h.getdents = func(buf []byte) (int, error) {
-		n := 0
-		for rec := record("again", 0); n+len(rec) <= len(buf); n += len(rec) {
-			copy(buf[n:], rec)
-			records++
+	for _, name := range []string{"again", strings.Repeat("n", 255)} {
+		h := newHook()
+		w := newWorld(t, h)
+		records, bytes := 0, 0
+		h.getdents = func(buf []byte) (int, error) {
+			n := 0
+			for rec := record(name, 0); n+len(rec) <= len(buf); n += len(rec) {
+				copy(buf[n:], rec)
+				records++
+			}
+			bytes += n
+			return n, nil
 		}
-		return n, nil
+		_, err := w.list("/host")
+		isEIO(t, err, "readdir")
+		require.LessOrEqual(t, records, hostfs.MaxEntries+4096)
+		require.LessOrEqual(t, bytes, hostfs.MaxDirBytes+1<<16)
 	}
-	_, err := w.list("/host")
-	isEIO(t, err, "readdir")
-	require.LessOrEqual(t, records, hostfs.MaxEntries+4096)
 }

@@ -7,7 +7,9 @@
 // link for us. And a host that lies can give wrong data, names and attributes,
 // or fail, or never answer, but it cannot make this package crash, loop, or
 // allocate without a bound: every answer passes through the gate, which lets
-// only those through that make sense. What the files hold is neither secret nor
+// only those through that make sense. The first promise needs a host with
+// descriptors of directories; NewRestricted makes one for where there are only
+// paths, and keeps the second. What the files hold is neither secret nor
 // authentic; docs/hostfs.md has the rules in full.
 //
 // Nothing is cached but identities: attributes, names and data are asked for
@@ -33,4 +35,11 @@
 //	  cache.mu        descriptors that may be dropped
 //	    inode.mu      open files of one inode
 //	  FS.mu           open files of a mount
+//
+// Of a restricted host, where files are descriptors of the host, too:
+//
+//	pathFile.appendMu  held during writes to one open file
+//	restrictedHost.mu, names.mu
+//
+// Besides, calls that go by path wait for each other where names says so.
 package hostfs

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -133,6 +136,7 @@ var passable = map[unix.Errno]bool{
 type caller struct {
 	t   *testing.T
 	ctx context.Context
+	fs  vfs.FileSystem
 }
 
 func (c caller) check(err error) bool {
@@ -158,13 +162,8 @@ func (c caller) attr(i vfs.Inode) {
 func (c caller) use(i vfs.Inode) {
 	c.attr(i)
 	c.check(i.Setattr(c.ctx, vfs.SetAttr{Mask: unix.STATX_MODE | unix.STATX_MTIME | unix.STATX_UID, Mode: 0o600}))
-	if x := i.Xattrs(); x != nil {
-		v, err := x.Getxattr(c.ctx, "user.x")
-		c.check(err)
-		require.LessOrEqual(c.t, len(v), 65536)
-		_, err = x.Listxattr(c.ctx)
-		c.check(err)
-	}
+	c.check(i.Setattr(c.ctx, vfs.SetAttr{Mask: unix.STATX_ATIME, Atime: unix.Timespec{Sec: 1 << 40}}))
+	c.xattrs(i.Xattrs())
 	switch i := i.(type) {
 	case vfs.Symlink:
 		target, err := i.Readlink(c.ctx)
@@ -175,28 +174,49 @@ func (c caller) use(i vfs.Inode) {
 	case vfs.Regular:
 		c.check(i.Setattr(c.ctx, vfs.SetAttr{Mask: unix.STATX_SIZE, Size: 5}))
 		h, err := i.Open(c.ctx, unix.O_RDWR)
-		if !c.check(err) {
-			return
-		}
-		buf := make([]byte, 300)
-		n, err := h.ReadAt(c.ctx, buf, 0)
-		c.check(err)
-		require.LessOrEqual(c.t, n, len(buf))
-		n, err = h.WriteAt(c.ctx, buf, 7)
-		require.True(c.t, c.check(err) == (n == len(buf)))
-		n, end, err := h.Append(c.ctx, buf)
 		if c.check(err) {
-			require.Equal(c.t, len(buf), n)
-			require.Positive(c.t, end)
+			c.data(h)
 		}
-		at, err := h.Seek(c.ctx, 10, unix.SEEK_DATA)
-		if c.check(err) {
-			require.GreaterOrEqual(c.t, at, int64(10))
-		}
-		c.check(h.Fallocate(c.ctx, 0, 0, 10))
-		c.check(h.Fsync(c.ctx, true))
-		c.check(h.Release(c.ctx))
 	}
+}
+
+func (c caller) xattrs(x vfs.Xattrs) {
+	if x == nil {
+		return
+	}
+	v, err := x.Getxattr(c.ctx, "user.x")
+	c.check(err)
+	require.LessOrEqual(c.t, len(v), 65536)
+	c.check(x.Setxattr(c.ctx, "user.x", []byte("v"), 0))
+	names, err := x.Listxattr(c.ctx)
+	c.check(err)
+	for _, name := range names {
+		require.True(c.t, strings.HasPrefix(name, "user.") && len(name) <= 255, "%q", name)
+	}
+	c.check(x.Removexattr(c.ctx, "user.x"))
+}
+
+// data uses an open file, and closes it.
+func (c caller) data(h vfs.Handle) {
+	buf := make([]byte, 300)
+	n, err := h.ReadAt(c.ctx, buf, 0)
+	c.check(err)
+	require.LessOrEqual(c.t, n, len(buf))
+	n, err = h.WriteAt(c.ctx, buf, 7)
+	require.True(c.t, c.check(err) == (n == len(buf)))
+	n, end, err := h.Append(c.ctx, buf)
+	if c.check(err) {
+		require.Equal(c.t, len(buf), n)
+		require.Positive(c.t, end)
+	}
+	at, err := h.Seek(c.ctx, 10, unix.SEEK_DATA)
+	if c.check(err) {
+		require.GreaterOrEqual(c.t, at, int64(10))
+	}
+	c.check(h.Fallocate(c.ctx, 0, 0, 10))
+	c.check(h.Fsync(c.ctx, true))
+	c.check(c.fs.Sync(c.ctx)) // with a file that is open for writing
+	c.check(h.Release(c.ctx))
 }
 
 func (c caller) list(d vfs.Dir) {
@@ -204,14 +224,18 @@ func (c caller) list(d vfs.Dir) {
 	if !c.check(err) {
 		return
 	}
-	seen := map[string]bool{}
-	c.check(h.ReadDir(c.ctx, 0, func(e vfs.Dirent) bool {
-		require.False(c.t, seen[e.Name], "%q twice", e.Name)
-		require.NotContains(c.t, []string{"", ".", ".."}, e.Name)
-		require.GreaterOrEqual(c.t, e.Pos, uint64(3))
-		seen[e.Name] = true
-		return true
-	}))
+	for range 2 { // the second time from the beginning again
+		seen, last := map[string]bool{}, uint64(0)
+		c.check(h.ReadDir(c.ctx, 0, func(e vfs.Dirent) bool {
+			require.False(c.t, seen[e.Name], "%q twice", e.Name)
+			require.NotContains(c.t, []string{"", ".", ".."}, e.Name)
+			require.GreaterOrEqual(c.t, e.Pos, uint64(3))
+			require.Greater(c.t, e.Pos, last)
+			seen[e.Name], last = true, e.Pos
+			return true
+		}))
+	}
+	c.check(h.Fsync(c.ctx, false))
 	c.check(h.Release(c.ctx))
 }
 
@@ -226,66 +250,114 @@ func FuzzHost(f *testing.F) {
 		}
 		f.Add(append([]byte(nil), seed...))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c := caller{t, context.Background()}
-		h := &randomHost{data}
-		fs, err := hostfs.NewType(hostfs.Config{Host: h}).Mount(c.ctx, vfs.MountRequest{Data: "dir=/x"})
-		if !c.check(err) {
-			return
+	f.Fuzz(func(t *testing.T, data []byte) { useRandomHost(t, data, nil) })
+}
+
+// TestFuzzHostCalls: the fuzz target makes every call that there is.
+func TestFuzzHostCalls(t *testing.T) {
+	seen := map[string]bool{}
+	note := func(call string) error { seen[call] = true; return nil }
+	all := reflect.TypeFor[hostfs.Host]().NumMethod() - 1 // without Caps
+	r := rand.New(rand.NewPCG(1, 2))
+	for run := 0; len(seen) < all; run++ {
+		require.Less(t, run, 5000, "%d of %d calls: %v", len(seen), all, seen)
+		data := make([]byte, 4096)
+		for i := range data {
+			data[i] = byte(r.Uint32() & r.Uint32()) // mostly calls that succeed
 		}
-		root := fs.Root()
-		dirs, files := []vfs.Dir{root}, []vfs.Inode{}
-		for step := 0; len(h.data) > 0 && step < 200; step++ {
-			d := dirs[step%len(dirs)]
-			name := string(rune('a' + step%3))
-			var made vfs.Inode
-			var err error
-			switch h.byte() % 12 {
-			case 0, 1:
-				made, err = d.Lookup(c.ctx, name)
-			case 2:
-				made, err = d.Create(c.ctx, name, vfs.CreateAttr{Mode: 0o4755, UID: 7})
-			case 3:
-				made, err = d.Mkdir(c.ctx, name, vfs.CreateAttr{Mode: 0o755})
-			case 4:
-				made, err = d.Symlink(c.ctx, name, "x", vfs.CreateAttr{})
-			case 5:
-				c.list(d)
-			case 6:
-				st, err := fs.Statfs(c.ctx)
-				if c.check(err) {
-					require.LessOrEqual(t, st.Bavail, st.Blocks)
-					require.Positive(t, st.Bsize)
-				}
-				c.check(fs.Sync(c.ctx))
-			default:
-				if len(files) > 0 {
-					i := files[step%len(files)]
-					switch h.byte() % 5 {
-					case 0:
-						c.use(i)
-					case 1:
-						c.check(d.Unlink(c.ctx, name, i))
-					case 2:
-						c.check(d.Link(c.ctx, name, i))
-					case 3:
-						c.check(d.Rename(c.ctx, vfs.Rename{OldName: name, Child: i, NewDir: root, NewName: "z", Target: files[0]}))
-					case 4:
-						d.(vfs.Revalidator).Revalidate(c.ctx, name, i)
-					}
-				}
+		useRandomHost(t, data, note)
+	}
+}
+
+// useRandomHost uses a file system whose host answers with data; note, if not nil, sees each call.
+func useRandomHost(t *testing.T, data []byte, note func(call string) error) {
+	random := &randomHost{data}
+	h := &hookHost{Host: random, call: note}
+	ctx := context.Background()
+	flags := uintptr(unix.MS_DIRSYNC) * uintptr(random.byte()&1)
+	fs, err := hostfs.NewType(hostfs.Config{Host: h}).Mount(ctx, vfs.MountRequest{Data: "dir=/x", Flags: flags})
+	c := caller{t, ctx, fs}
+	if !c.check(err) {
+		return
+	}
+	root := fs.Root()
+	dirs, files := []vfs.Dir{root}, []vfs.Inode{}
+	for step := 0; len(random.data) > 0 && step < 200; step++ {
+		d := dirs[step%len(dirs)]
+		name := string(rune('a' + step%3))
+		var made vfs.Inode
+		var err error
+		switch random.byte() % 12 {
+		case 0, 1:
+			made, err = d.Lookup(ctx, name)
+		case 2:
+			made, err = d.Create(ctx, name, vfs.CreateAttr{Mode: 0o4755, UID: 7})
+		case 3:
+			made, err = d.Mkdir(ctx, name, vfs.CreateAttr{Mode: 0o755})
+		case 4:
+			made, err = d.Symlink(ctx, name, "x", vfs.CreateAttr{})
+		case 5:
+			c.list(d)
+		case 6:
+			st, err := fs.Statfs(ctx)
+			if c.check(err) {
+				require.LessOrEqual(t, st.Bavail, st.Blocks)
+				require.Positive(t, st.Bsize)
 			}
-			if c.check(err) && made != nil {
-				files = append(files, made)
-				c.use(made)
-				if d, ok := made.(vfs.Dir); ok {
-					dirs = append(dirs, d)
-				}
+			c.check(fs.Sync(ctx))
+		case 7:
+			root.(vfs.Revalidator).RevalidatePath(ctx, name, d)
+		default:
+			if len(files) > 0 {
+				c.change(d, name, files[step%len(files)], files[0], random.byte())
 			}
 		}
-		for _, i := range files {
-			c.check(vfs.UnpinInode(c.ctx, i))
+		if c.check(err) && made != nil {
+			files = append(files, made)
+			c.use(made)
+			if d, ok := made.(vfs.Dir); ok {
+				dirs = append(dirs, d)
+			}
 		}
-		c.check(fs.Close(c.ctx, vfs.ForceClose))
-	})
+	}
+	for _, i := range files {
+		c.check(vfs.UnpinInode(ctx, i))
+	}
+	c.check(fs.Close(ctx, vfs.ForceClose))
+}
+
+// change does something to i, which is called name in d.
+func (c caller) change(d vfs.Dir, name string, i, other vfs.Inode, what byte) {
+	switch what % 8 {
+	case 0:
+		c.use(i)
+	case 1:
+		c.check(d.Unlink(c.ctx, name, i))
+	case 2:
+		c.check(d.Link(c.ctx, name, i))
+	case 3, 4:
+		r := vfs.Rename{OldName: name, Child: i, NewDir: c.fs.Root(), NewName: "z", Target: other}
+		if i == other {
+			r.Target = nil
+		}
+		if _, dir := other.(vfs.Dir); !dir && r.Target != nil { // else it could get into itself, which the VFS prevents
+			r.Flags = uint32(what&8) / 8 * unix.RENAME_EXCHANGE
+		}
+		c.check(d.Rename(c.ctx, r))
+	case 5:
+		if child, ok := i.(vfs.Dir); ok {
+			c.check(d.Rmdir(c.ctx, name, child))
+		}
+	case 6: // what has lost its name is opened by what is left of it
+		c.check(d.Unlink(c.ctx, name, i))
+		if f, ok := i.(vfs.Regular); ok {
+			h, err := f.Open(c.ctx, unix.O_RDONLY)
+			if c.check(err) {
+				c.check(h.Release(c.ctx))
+			}
+		}
+	case 7:
+		a, ok := d.(vfs.Revalidator).Revalidate(c.ctx, name, i)
+		require.True(c.t, !ok || a.Mask == 0 || a.Ino != 0)
+	}
 }

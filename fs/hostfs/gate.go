@@ -21,6 +21,8 @@ type gate struct {
 	log  *slog.Logger
 	now  func() time.Time
 
+	owners ownership
+
 	noted atomic.Int64 // when correct last logged, in nanoseconds since 1970
 }
 

@@ -99,9 +99,7 @@ func (g *gate) attr(st *unix.Statx_t, name string) (vfs.Attr, hostID, error) {
 		g.correct("st_blksize")
 		a.Blksize = defaultBlksize
 	}
-	if g.caps&CanChown != 0 {
-		a.UID, a.GID = st.Uid, st.Gid
-	}
+	g.owners.show(&a, st)
 	if st.Mask&unix.STATX_BTIME != 0 {
 		a.Mask |= unix.STATX_BTIME
 		a.Btime = g.time(st.Btime)

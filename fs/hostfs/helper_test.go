@@ -3,6 +3,7 @@ package hostfs_test
 import (
 	"context"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,7 +17,22 @@ import (
 // hostDir makes a directory on the host, whose path needs no escapes in options.
 func hostDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "hostfs")
+	return hostDirIn(t, "")
+}
+
+// memoryDir is hostDir for tests that make very many files.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	const shm = "/dev/shm" // shm_overview(7)
+	if unix.Access(shm, unix.W_OK|unix.X_OK) == nil {
+		return hostDirIn(t, shm)
+	}
+	return hostDirIn(t, "")
+}
+
+func hostDirIn(t testing.TB, parent string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(parent, "hostfs")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	require.NoError(t, os.Chmod(dir, 0o755))
@@ -37,6 +53,7 @@ type world struct {
 	dir string // on the host
 	ns  *vfs.Namespace
 	*vfs.View
+	ended sync.Once
 }
 
 // cwd is where relative paths start.
@@ -44,7 +61,13 @@ var cwd vfs.Path
 
 func newWorld(t testing.TB, host hostfs.Host) *world {
 	t.Helper()
-	w := &world{t: t, ctx: context.Background(), dir: hostDir(t)}
+	return newWorldIn(t, host, hostDir(t))
+}
+
+// newWorldIn is newWorld with a directory that the host has already.
+func newWorldIn(t testing.TB, host hostfs.Host, dir string) *world {
+	t.Helper()
+	w := &world{t: t, ctx: context.Background(), dir: dir}
 	ns, err := vfs.New(vfs.Config{
 		Root:     ramfs.New(ramfs.Config{}),
 		RootType: "ramfs",
@@ -53,13 +76,18 @@ func newWorld(t testing.TB, host hostfs.Host) *world {
 	require.NoError(t, err)
 	w.ns, w.View = ns, ns.NewView(vfs.RootCred())
 	w.SetUmask(0)
-	t.Cleanup(func() {
-		w.Release()
-		require.NoError(t, ns.Close(context.Background()), "close namespace")
-	})
+	t.Cleanup(w.close)
 	require.NoError(t, w.MkdirAt(w.ctx, cwd, "/host", 0o755))
 	require.NoError(t, w.View.Mount(w.ctx, "host", "/host", "hostfs", 0, "dir="+w.dir), "mount")
 	return w
+}
+
+// close ends the world, at the end of the test at the latest.
+func (w *world) close() {
+	w.ended.Do(func() {
+		w.Release()
+		require.NoError(w.t, w.ns.Close(w.ctx), "close namespace")
+	})
 }
 
 // on returns the path of a file on the host.

@@ -174,14 +174,6 @@ func missing(err error) bool {
 		errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EISDIR)
 }
 
-// stale returns ESTALE for errors that mean that, and err for all others.
-func stale(err error) error {
-	if missing(err) {
-		return unix.ESTALE
-	}
-	return err
-}
-
 // Getattr implements vfs.Inode. The host is asked each time.
 //
 // Errors: ESTALE if the file is not where it was any more.

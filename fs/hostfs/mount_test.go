@@ -1,7 +1,9 @@
 package hostfs_test
 
 import (
+	"errors"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +37,11 @@ func TestMountOptions(t *testing.T) {
 		{"dir=" + dir + ",dir=" + dir, unix.EINVAL, ""},
 		{"dir=" + dir + ",key=1", unix.EINVAL, ""},
 		{"dir=" + dir + "/missing", unix.ENOENT, ""},
+		{"dir=" + dir + ",uid=7,gid=8,umask=022", nil, "dir=" + dir + ",uid=7,gid=8,umask=22"},
+		{"dir=" + dir + ",umask=1000", unix.EINVAL, ""},
+		{"dir=" + dir + ",umask=8", unix.EINVAL, ""},
+		{"dir=" + dir + ",uid=4294967295", unix.EINVAL, ""},
+		{"dir=" + dir + ",gid=-1", unix.EINVAL, ""},
 		{"dir=" + dir + "/file", unix.ENOTDIR, ""},
 		{"dir=" + dir + "/file/x", unix.ENOTDIR, ""},
 	} {
@@ -80,53 +87,91 @@ func TestMountFaults(t *testing.T) {
 	require.Equal(t, 3, failAt, "opening the directory and looking at it can fail")
 }
 
-// TestBlockedHost: a call that the host does not answer stops its caller and nobody else.
+// TestBlockedHost: a call that the host does not answer stops its caller and those who need the same file or directory. Nobody
+// else waits: not in other directories, not in other mounts, not for umount2(2) with MNT_DETACH.
 func TestBlockedHost(t *testing.T) {
-	testenv.CheckLeaks(t)
-	h := newHook()
-	w := newWorld(t, h)
-	w.plant("slow", "slow")
-	w.plant("fast", "fast")
-	require.NoError(t, os.Mkdir(w.on("d"), 0o755))
-	slow, fast := w.file("/host/slow", unix.O_RDONLY), w.file("/host/fast", unix.O_RDONLY)
-	entered, answer := make(chan struct{}), make(chan struct{})
-	h.pread = func(p []byte) (int, error) {
-		if len(p) == 1 { // the call on the slow file
-			close(entered)
-			<-answer
-			return 0, nil
+	for _, c := range []struct {
+		call string // that is not answered
+		does func(w *world) error
+	}{
+		{"Pread", func(w *world) error { _, err := w.get("/host/slow/f"); return err }},
+		{"Pwrite", func(w *world) error { return w.put("/host/slow/f", "x") }},
+		{"OpenFile", func(w *world) error { _, err := w.get("/host/slow/f"); return err }},
+		{"Stat", func(w *world) error { _, err := w.lstat("/host/slow/f"); return err }},
+		{"Stat", func(w *world) error { _, err := w.lstat("/host/slow/not there"); return err }},
+		{"Getdents", func(w *world) error { _, err := w.list("/host/slow"); return err }},
+		{"Create", func(w *world) error { return w.put("/host/slow/new", "x") }},
+		{"Mkdir", func(w *world) error { return w.MkdirAt(w.ctx, cwd, "/host/slow/new", 0o755) }},
+		{"Unlink", func(w *world) error { return w.UnlinkAt(w.ctx, cwd, "/host/slow/f") }},
+		{"Rename", func(w *world) error { return w.RenameAt(w.ctx, cwd, "/host/slow/f", cwd, "/host/slow/g", 0) }},
+		{"Rename", func(w *world) error { return w.RenameAt(w.ctx, cwd, "/host/slow/f", cwd, "/host/slow/d/f", 0) }},
+		{"Fsync", func(w *world) error { return w.ns.Sync(w.ctx) }},
+		{"Statfs", func(w *world) error {
+			return w.WithPath(w.ctx, cwd, "/host/slow", 0, func(p vfs.Path) error { _, err := vfs.Statfs(w.ctx, p); return err })
+		}},
+	} {
+		for name, host := range map[string]hostfs.Host{"linux": hostfs.Linux(), "restricted": hostfs.NewRestricted()} {
+			if name == "restricted" && c.call == "Statfs" {
+				continue // it has none
+			}
+			t.Run(c.call+"/"+name, func(t *testing.T) {
+				testenv.CheckLeaks(t)
+				h := newHook()
+				h.Host = host
+				w := newWorld(t, h)
+				require.NoError(t, os.MkdirAll(w.on("slow/d"), 0o755))
+				require.NoError(t, os.Mkdir(w.on("d"), 0o755))
+				w.plant("slow/f", "slow")
+				w.plant("fast", "fast")
+				fast := w.file("/host/fast", unix.O_RDONLY)
+				w.file("/host/slow/d/open", unix.O_RDWR|unix.O_CREAT)
+				_, err := w.list("/host/slow/d")
+				require.NoError(t, err)
+
+				var armed atomic.Bool
+				entered, answer, done := make(chan struct{}), make(chan struct{}), make(chan error)
+				h.call = func(call string) error {
+					if call == c.call && armed.CompareAndSwap(true, false) {
+						close(entered)
+						<-answer
+					}
+					return nil
+				}
+				armed.Store(true)
+				go func() { done <- c.does(w) }()
+				<-entered
+				others := make(chan error)
+				go func() {
+					others <- errors.Join(
+						readAll(w, fast, "fast"),
+						w.put("/host/d/new", "x"),
+						w.RenameAt(w.ctx, cwd, "/host/d/new", cwd, "/host/d/newer", 0),
+						w.UnlinkAt(w.ctx, cwd, "/host/d/newer"),
+						w.MkdirAt(w.ctx, cwd, "/other", 0o755),
+						w.View.Mount(w.ctx, "", "/other", "hostfs", 0, "dir="+w.on("d")),
+						w.put("/other/f", "x"),
+						w.Umount2(w.ctx, "/other", 0),
+						w.Umount2(w.ctx, "/host", unix.MNT_DETACH),
+					)
+				}()
+				select {
+				case err := <-others:
+					require.NoError(t, err)
+				case <-time.After(20 * time.Second):
+					require.Fail(t, "others wait for a call that is not theirs")
+				}
+				close(answer)
+				err = <-done
+				require.True(t, err == nil || vfs.Errno(err) == unix.ENOENT, "%v", err)
+			})
 		}
-		return copy(p, "fast"), nil
 	}
-	done := make(chan error)
-	go func() {
-		_, err := slow.ReadAt(w.ctx, make([]byte, 1), 0)
-		done <- err
-	}()
-	<-entered
-	others := make(chan struct{})
-	go func() {
-		defer close(others)
-		buf := make([]byte, 4)
-		_, err := fast.ReadAt(w.ctx, buf, 0)
-		require.NoError(t, err)
-		_, err = w.lstat("/host/slow")
-		require.NoError(t, err, "the same file")
-		require.NoError(t, w.put("/host/d/new", "x"))
-		require.NoError(t, w.RenameAt(w.ctx, cwd, "/host/d/new", cwd, "/host/d/newer", 0))
-		require.NoError(t, w.UnlinkAt(w.ctx, cwd, "/host/d/newer"))
-		require.NoError(t, w.MkdirAt(w.ctx, cwd, "/other", 0o755))
-		require.NoError(t, w.View.Mount(w.ctx, "", "/other", "ramfs", 0, ""))
-		require.NoError(t, w.Umount2(w.ctx, "/other", 0))
-		require.NoError(t, w.Umount2(w.ctx, "/host", unix.MNT_DETACH))
-	}()
-	select {
-	case <-others:
-	case <-time.After(20 * time.Second):
-		require.Fail(t, "others wait for a call that is not theirs")
-	}
-	close(answer)
-	require.NoError(t, <-done)
+}
+
+func readAll(w *world, f *vfs.File, want string) error {
+	buf := make([]byte, 10)
+	n, err := f.ReadAt(w.ctx, buf, 0)
+	return errors.Join(err, wrong(string(buf[:n]), want))
 }
 
 // TestMountBelow: what is mounted below stays reachable whatever the host does to the way there.

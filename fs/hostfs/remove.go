@@ -146,11 +146,13 @@ func (d *dir) Link(ctx context.Context, name string, target vfs.Inode) error {
 	}
 	// The old name may have come to stand for something else just before.
 	_, id, err := d.fs.gate.stat(dd.fd, name)
-	if err != nil {
-		return err
-	}
-	if id != i.id {
-		return d.undo(dd, name, id.typ, unix.ESTALE)
+	switch {
+	case missing(err):
+		return unix.ESTALE // it has gone again
+	case err != nil:
+		return d.undo(dd.fd, name, i.id.typ, err)
+	case id != i.id:
+		return d.undo(dd.fd, name, id.typ, unix.ESTALE)
 	}
 	d.changed()
 	return nil

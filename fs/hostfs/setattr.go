@@ -28,7 +28,7 @@ func (i *inode) Setattr(ctx context.Context, sa vfs.SetAttr) error {
 		}
 		sa.Mask &^= sizeChanged
 	}
-	if sa.Mask&(unix.STATX_UID|unix.STATX_GID|unix.STATX_MODE|times) == 0 {
+	if sa.Mask&(unix.STATX_UID|unix.STATX_GID|unix.STATX_MODE|unix.STATX_CTIME|times) == 0 {
 		return nil
 	}
 	d, err := i.acquire()
@@ -40,7 +40,7 @@ func (i *inode) Setattr(ctx context.Context, sa vfs.SetAttr) error {
 		return err
 	}
 	if sa.Mask&unix.STATX_MODE != 0 {
-		if err := i.fs.gate.chmod(d.fd, sa.Mode&0o7777); err != nil {
+		if err := i.fs.gate.chmod(d.fd, i.fs.gate.owners.mode(sa.Mode&0o7777)); err != nil {
 			return err
 		}
 	}
@@ -67,7 +67,10 @@ func (i *inode) accessed(sa vfs.SetAttr) error {
 	return i.fs.gate.utimes(d.fd, hostTimes(sa))
 }
 
-// chown changes what differs. Where the host cannot, all belongs to 0:0 and stays so.
+// chown changes what is not fixed. A change of nothing but ctime, as that by chown(2) without owner and group,
+// is sent as such a call.
+//
+// Errors: EPERM for other owners than the fixed ones.
 func (i *inode) chown(d *desc, sa vfs.SetAttr) error {
 	uid, gid := -1, -1
 	if sa.Mask&unix.STATX_UID != 0 {
@@ -76,11 +79,12 @@ func (i *inode) chown(d *desc, sa vfs.SetAttr) error {
 	if sa.Mask&unix.STATX_GID != 0 {
 		gid = int(sa.GID)
 	}
+	uid, gid, all := i.fs.gate.owners.possible(uid, gid)
 	switch {
-	case uid < 0 && gid < 0:
-		return nil
-	case i.fs.gate.caps&CanChown == 0 && uid <= 0 && gid <= 0:
-		return nil
+	case !all:
+		return unix.EPERM
+	case uid < 0 && gid < 0 && (i.fs.gate.caps&CanChown == 0 || sa.Mask&^(unix.STATX_UID|unix.STATX_GID) != unix.STATX_CTIME):
+		return nil // the host cannot, or another call changes ctime
 	}
 	return i.fs.gate.chown(d.fd, uid, gid)
 }

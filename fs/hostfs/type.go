@@ -44,11 +44,16 @@ func (t *Type) Name() string { return "hostfs" }
 // Flags implements vfs.FileSystemType: what the host says of set-id bits and devices means nothing inside.
 func (t *Type) Flags() uintptr { return unix.MS_NOSUID | unix.MS_NODEV }
 
-var mountSpec = mountopt.Spec{mountopt.String("dir").Required()}
+var mountSpec = mountopt.Spec{
+	mountopt.String("dir").Required(),
+	mountopt.Uint("uid", maxID),
+	mountopt.Uint("gid", maxID),
+	mountopt.Octal("umask"),
+}
 
-// Mount implements vfs.FileSystemType. Option: dir=<directory on the host>, mandatory; links on the
-// way to it are followed by the host. A directory may be mounted more than once: the mounts
-// agree as two processes on the host do, but do not share file locks.
+// Mount implements vfs.FileSystemType. Options: dir=<directory on the host>, mandatory; links on the
+// way to it are followed by the host. uid=, gid=: who owns all files. umask=: permissions that no file has. A directory may
+// be mounted more than once: the mounts agree as two processes on the host do, but do not share file locks.
 //
 // Errors: EINVAL for bad options; ENOENT, ENOTDIR, EACCES for dir; EIO.
 func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem, error) {
@@ -56,8 +61,13 @@ func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem,
 	if err != nil {
 		return nil, err
 	}
+	caps := t.cfg.Host.Caps()
+	owners, err := newOwnership(opts, caps)
+	if err != nil {
+		return nil, err
+	}
 	fs := &FS{
-		gate:    &gate{host: t.cfg.Host, caps: t.cfg.Host.Caps(), log: t.cfg.Log, now: t.cfg.Now},
+		gate:    &gate{host: t.cfg.Host, caps: caps, owners: owners, log: t.cfg.Log, now: t.cfg.Now},
 		options: opts.String(),
 		dirSync: req.Flags&(unix.MS_SYNCHRONOUS|unix.MS_DIRSYNC) != 0,
 

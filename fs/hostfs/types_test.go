@@ -10,6 +10,7 @@ import (
 
 	"cloister/fs/hostfs"
 	"cloister/internal/testenv"
+	"cloister/syscall"
 	"cloister/vfs"
 )
 
@@ -214,6 +215,27 @@ func TestInodeNumbers(t *testing.T) {
 		require.Equal(t, first, e.Ino, "d_ino")
 		return true
 	}))
+}
+
+// TestDevice: each mount has a device number of its own, which is not the host's.
+func TestDevice(t *testing.T) {
+	w := newWorld(t, nil)
+	require.NoError(t, os.Mkdir(w.on("d"), 0o755))
+	require.NoError(t, w.MkdirAt(w.ctx, cwd, "/again", 0o755))
+	require.NoError(t, w.View.Mount(w.ctx, "", "/again", "hostfs", 0, "dir="+w.dir))
+	task := syscall.NewTask(w.ns, vfs.RootCred())
+	defer task.Exit()
+	dev := func(path string) uint64 {
+		var st unix.Stat_t
+		require.NoError(t, task.Lstat(path, &st))
+		return st.Dev
+	}
+	var host unix.Stat_t
+	require.NoError(t, unix.Lstat(w.dir, &host))
+	require.NotEqual(t, host.Dev, dev("/host"))
+	require.NotEqual(t, dev("/again"), dev("/host"))
+	require.NotEqual(t, dev("/"), dev("/host"))
+	require.Equal(t, dev("/host/d"), dev("/host"))
 }
 
 // TestSameIdentity: directories that the host calls the same stay two.

@@ -1,0 +1,5 @@
+//go:build !race
+
+package hostfs_test
+
+const underRace = false
