@@ -112,12 +112,13 @@ func place(mnt int, target string, flags uintptr) error {
 func detached(source, fstype, data string) (int, error) {
 	options := map[string]string{}
 	for o := range strings.SplitSeq(data, ",") {
-		key, value, _ := strings.Cut(o, "=")
-		options[key] = value
+		if key, value, _ := strings.Cut(o, "="); o != "" {
+			options[key] = value
+		}
 	}
 	switch fstype {
 	case "ramfs":
-		return newMount("tmpfs", source, map[string]string{"mode": "0755"})
+		return newMount("tmpfs", source, options)
 	case "hostfs", "sefs":
 		return unix.OpenTree(hostRootFD, filepath.Clean("./"+options["dir"]), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	case "unionfs":
