@@ -10,7 +10,7 @@ BIN         := bin
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e crash fuzz fuzz-diff bench bench-gvisor cover lint ci enclave clean
+.PHONY: help build run test race e2e crash fuzz fuzz-diff bench bench-sefs bench-gvisor cover lint ci enclave clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ fuzz-diff: ## DIFFOPS random calls on ramfs and on HostFS beside the kernel (see
 
 bench: ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-sefs: ## the figures that the storage engine is held to; SEFS_FIGURES=full: with 10 million files
+	$(GO) test -run '^$$' -bench Figure -benchtime 1x -timeout 30m ./fs/sefs/...
 
 bench-gvisor: ## path walks beside those of gVisor's VFS, in one binary
 	cd bench/gvisor && $(GO) test -run '^$$' -bench . -benchmem .

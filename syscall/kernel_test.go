@@ -59,6 +59,9 @@ func isolate(dir string) error {
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
+	if err := testenv.DetachFUSE(); err != nil {
+		return err
+	}
 	if err := unix.Mount("none", dir, "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}

@@ -65,6 +65,13 @@ func TestResolve(t *testing.T) {
 	resolve := func(r uint64) unix.OpenHow { return unix.OpenHow{Resolve: r} }
 	const beneath, inRoot = unix.RESOLVE_BENEATH, unix.RESOLVE_IN_ROOT
 	runRows(t, []row{
+		{"in root, dot-dot to what covers it", after(func(c caller) error { return c.Chdir("d") }, mount("/d", 0), how("../sub", inRoot)), unix.ENOENT},
+		{"in root, dot-dot to what covers it, no mounts", after(func(c caller) error { return c.Chdir("d") }, mount("/d", 0),
+			how("..", inRoot|unix.RESOLVE_NO_XDEV)), unix.EXDEV},
+		{"in root, covered", after(func(c caller) error { return c.Chdir("d") }, mount("/d", 0), how("sub", inRoot)), 0},
+		{"no mounts, absolute link", link("/f", "abs", how("abs", unix.RESOLVE_NO_XDEV)), unix.EXDEV},
+		{"no mounts, absolute link from the root", link("/f", "abs", how("/abs", unix.RESOLVE_NO_XDEV)), 0},
+		{"no mounts, absolute link after dot-dot", link("/f", "abs", how("d/../abs", unix.RESOLVE_NO_XDEV)), 0},
 		{"no symlinks", how("d/sub/f", unix.RESOLVE_NO_SYMLINKS), 0},
 		{"no symlinks, link", how("ln", unix.RESOLVE_NO_SYMLINKS), unix.ELOOP},
 		{"no symlinks, link on the way", how("dl/sub/f", unix.RESOLVE_NO_SYMLINKS), unix.ELOOP},

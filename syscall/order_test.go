@@ -6,18 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// first makes steps that succeed, and then the call that a row is about.
-func first(call func(c caller) error, steps ...func(c caller) error) func(c caller) error {
-	return func(c caller) error {
-		for _, step := range steps {
-			if err := step(c); err != nil {
-				return err
-			}
-		}
-		return call(c)
-	}
-}
-
 // TestOrder: of several errors the one that Linux finds first.
 func TestOrder(t *testing.T) {
 	chmod := func(path string, mode uint32) func(c caller) error {
@@ -28,13 +16,17 @@ func TestOrder(t *testing.T) {
 	}
 	// In a directory that has been removed.
 	dead := func(call func(c caller) error) func(c caller) error {
-		return first(call,
-			func(c caller) error { return c.Chdir("empty") },
-			func(c caller) error { return c.Unlinkat(cwd, "/empty", unix.AT_REMOVEDIR) })
+		return after(func(c caller) error { return c.Chdir("empty") }, func(c caller) error { return c.Unlinkat(cwd, "/empty", unix.AT_REMOVEDIR) }, call)
 	}
 	// In a read-only mount.
 	readOnly := func(call func(c caller) error) func(c caller) error {
-		return first(call, func(c caller) error { return c.Mount("none", "/empty", "ramfs", unix.MS_RDONLY, "") })
+		return after(func(c caller) error { return c.Mount("none", "/empty", "ramfs", unix.MS_RDONLY, "") }, call)
+	}
+	symlink := func(c caller) error { return c.Symlinkat("x", cwd, "d/x") }
+	socket := func(c caller) error { return c.Mknodat(cwd, "d/x", unix.S_IFSOCK|0o666, 0) }
+	createOver := open("d/x", unix.O_CREAT|unix.O_RDWR|unix.O_NOFOLLOW)
+	chownNothing := func(path string) func(c caller) error {
+		return func(c caller) error { return c.Fchownat(cwd, path, -1, -1, 0) }
 	}
 	long := func(dir string) string { return dir + name256 }
 	runRows(t, []row{
@@ -54,39 +46,27 @@ func TestOrder(t *testing.T) {
 			return c.Renameat2(cwd, "empty/x", cwd, long("empty/"), 0)
 		}), unix.EROFS},
 
-		{"place of a link before directory", first(as(1000, link("empty", "d/new")),
-			func(c caller) error { return c.Fchownat(cwd, "empty", 1000, 1000, 0) }), unix.EACCES},
+		{"place of a link before directory", after(func(c caller) error { return c.Fchownat(cwd, "empty", 1000, 1000, 0) }, as(1000, link("empty", "d/new"))), unix.EACCES},
 		{"another's directory before place of a link", as(1000, link("empty", "d/new")), unix.EPERM},
-		{"place of a link before unnamed file", with("f", unix.O_RDONLY, func(c caller, fd int) error {
-			return first(as(1000, func(c caller) error { return c.Linkat(fd, "", cwd, "d/new", unix.AT_EMPTY_PATH) }),
-				func(c caller) error { return c.Unlinkat(cwd, "f", 0) })(c)
-		}), unix.ENOENT},
 
-		{"create over another's link in a sticky directory", first(open("d/ln", unix.O_CREAT|unix.O_NOFOLLOW),
-			chmod("d", 0o1777), as(1000, func(c caller) error { return c.Symlinkat("x", cwd, "d/ln") })), unix.EACCES},
-		{"create over the directory owner's link in a sticky directory", first(as(1000, open("d/ln", unix.O_CREAT|unix.O_NOFOLLOW)),
-			chmod("d", 0o1777), func(c caller) error { return c.Symlinkat("x", cwd, "d/ln") }), unix.ELOOP},
-		{"create exclusively over another's socket in a sticky directory", first(open("d/s", unix.O_CREAT|unix.O_EXCL),
-			chmod("d", 0o1777), as(1000, func(c caller) error { return c.Mknodat(cwd, "d/s", unix.S_IFSOCK|0o666, 0) })), unix.EEXIST},
-		{"create over another's socket in a sticky directory", first(open("d/s", unix.O_CREAT|unix.O_RDWR),
-			chmod("d", 0o1777), as(1000, func(c caller) error { return c.Mknodat(cwd, "d/s", unix.S_IFSOCK|0o666, 0) })), unix.EACCES},
-		{"create over another's socket in a sticky directory of a group", first(open("d/s", unix.O_CREAT|unix.O_RDWR),
-			chmod("d", 0o777), as(1000, func(c caller) error { return c.Mknodat(cwd, "d/s", unix.S_IFSOCK|0o666, 0) }),
-			chmod("d", 0o1775)), unix.ENXIO},
+		{"create over another's link in a sticky directory", after(chmod("d", 0o1777), as(1000, symlink), createOver), unix.EACCES},
+		{"create over the directory owner's link in a sticky directory", after(chmod("d", 0o1777), symlink, as(1000, createOver)), unix.ELOOP},
+		{"create exclusively over another's socket in a sticky directory", after(chmod("d", 0o1777), as(1000, socket), open("d/x", unix.O_CREAT|unix.O_EXCL)), unix.EEXIST},
+		{"create over another's socket in a sticky directory", after(chmod("d", 0o1777), as(1000, socket), createOver), unix.EACCES},
+		{"create over another's socket in a group's sticky directory", after(chmod("d", 0o777), as(1000, socket), chmod("d", 0o1775), createOver), unix.ENXIO},
+		{"open another's socket in a sticky directory", after(chmod("d", 0o1777), as(1000, socket), open("d/x", unix.O_RDWR)), unix.ENXIO},
 
-		{"chown of nothing of another's file", as(1000, func(c caller) error { return c.Fchownat(cwd, "f", -1, -1, 0) }), 0},
-		{"chown of nothing of another's set-id file", first(as(1000, func(c caller) error { return c.Fchownat(cwd, "f", -1, -1, 0) }),
-			chmod("f", 0o4755)), unix.EPERM},
-		{"chown of nothing of another's set-group-ID directory", first(as(1000, func(c caller) error { return c.Fchownat(cwd, "d", -1, -1, 0) }),
-			chmod("d", 0o2755)), 0},
+		{"chown of nothing of another's file", as(1000, chownNothing("f")), 0},
+		{"chown of nothing of another's set-id file", after(chmod("f", 0o4755), as(1000, chownNothing("f"))), unix.EPERM},
+		{"chown of nothing of another's set-group-ID directory", after(chmod("d", 0o2755), as(1000, chownNothing("d"))), 0},
 
-		{"the set-group-ID bit is lost before the umask", first(func(c caller) error {
+		{"the set-group-ID bit is lost before the umask", after(func(c caller) error { return c.Fchownat(cwd, "d", -1, 2000, 0) }, chmod("d", 0o2777), func(c caller) error {
 			c.Umask(0o010)
 			if err := as(1000, func(c caller) error { return c.Mknodat(cwd, "d/new", 0o2777, 0) })(c); err != nil {
 				return err
 			}
 			return hasMode(c, "d/new", 0o767)
-		}, func(c caller) error { return c.Fchownat(cwd, "d", -1, 2000, 0) }, chmod("d", 0o2777)), 0},
+		}), 0},
 	})
 }
 

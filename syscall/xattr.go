@@ -33,7 +33,7 @@ func (t *Task) Lgetxattr(path, attr string, buf []byte) (int, error) {
 //
 // Errors: EBADF, also for O_PATH descriptors; those of Getxattr.
 func (t *Task) Fgetxattr(fd int, attr string, buf []byte) (int, error) {
-	return getxattr(t.byFd(fd), attr, buf)
+	return getxattr(t.byFdOrCwd(fd), attr, buf)
 }
 
 // Setxattr sets the extended attribute attr of the file at path, as setxattr(2)
@@ -55,7 +55,7 @@ func (t *Task) Lsetxattr(path, attr string, value []byte, flags int) error {
 //
 // Errors: EBADF, also for O_PATH descriptors; those of Setxattr.
 func (t *Task) Fsetxattr(fd int, attr string, value []byte, flags int) error {
-	return setxattr(t.byFd(fd), attr, value, flags)
+	return setxattr(t.byFdOrCwd(fd), attr, value, flags)
 }
 
 // Listxattr puts the names of the extended attributes of the file at path into buf, each
@@ -101,6 +101,15 @@ func (t *Task) byPath(path string, flags vfs.WalkFlags) located {
 			return do(v.Cred(), p)
 		})
 	}
+}
+
+// byFdOrCwd is byFd, but AT_FDCWD names the working directory, as it does since Linux 6.13 for these two calls only
+// (fs/xattr.c: path_getxattrat, path_setxattrat).
+func (t *Task) byFdOrCwd(fd int) located {
+	if fd == unix.AT_FDCWD {
+		return t.byPath("", vfs.WalkEmpty)
+	}
+	return t.byFd(fd)
 }
 
 func (t *Task) byFd(fd int) located {

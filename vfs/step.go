@@ -60,7 +60,7 @@ func (w *walker) hold() error {
 	return nil
 }
 
-// enter moves the walk to c, a child or parent of where it is, and on to what is mounted there. If
+// enter moves the walk to c, a child of where it is, and on to what is mounted there. If
 // the walk holds references, the caller's on c passes to it.
 func (w *walker) enter(c *Dentry) error {
 	old := w.d
@@ -68,6 +68,11 @@ func (w *walker) enter(c *Dentry) error {
 	if w.held && old != nil {
 		old.put()
 	}
+	return w.cross()
+}
+
+// cross moves the walk on to what is mounted where it is.
+func (w *walker) cross() error {
 	for {
 		over := w.d.mounted.Load()
 		if over == nil {
@@ -98,50 +103,71 @@ func (w *walker) moveHeld(m *Mount, d *Dentry) {
 }
 
 // dotdot moves the walk to the parent directory, through the roots of mounts but not above the
-// root (fs/namei.c: follow_dotdot).
+// root (fs/namei.c: handle_dots).
 func (w *walker) dotdot() error {
 	w.rooted = true
-	for {
-		if w.mnt == w.root.mnt && w.d == w.root.dentry {
-			if w.flags&WalkBeneath != 0 {
-				return unix.EXDEV
-			}
-			return nil
-		}
-		if w.d != w.mnt.sb.root {
-			break
-		}
-		at := w.mnt.at.Load()
-		if at == nil {
-			return nil // detached: there is nothing above
-		}
-		if w.flags&WalkNoXdev != 0 {
-			return unix.EXDEV
-		}
-		if !w.held {
-			w.mnt, w.d = at.parent, at.point
-			continue
-		}
-		if !at.parent.tryGet() {
-			continue // detached meanwhile
-		}
-		if !at.point.tryGet() {
-			at.parent.unref()
-			continue
-		}
-		w.moveHeld(at.parent, at.point)
+	if err := w.ascend(); err != nil {
+		return err
 	}
-	up := w.d.parent()
-	for w.held && !up.tryGet() {
-		up = w.d.parent() // renamed meanwhile
-	}
-	if err := w.enter(up); err != nil {
+	if err := w.cross(); err != nil {
 		return err
 	}
 	if w.flags&(WalkBeneath|WalkInRoot) != 0 && w.base.mnt.sb.cache.renames.Load() != w.renames {
 		return unix.EAGAIN // ".." may have led out of the scope
 	}
 	return nil
+}
+
+// ascend is dotdot without what is mounted on the parent (follow_dotdot). There is nothing above the root, nor above the
+// root of a detached mount: then the walk stays.
+func (w *walker) ascend() error {
+	for {
+		m, d := w.mnt, w.d
+		for d == m.sb.root && (m != w.root.mnt || d != w.root.dentry) {
+			at := m.at.Load()
+			if at == nil {
+				break
+			}
+			m, d = at.parent, at.point
+		}
+		if d == m.sb.root || m == w.root.mnt && d == w.root.dentry {
+			if w.flags&WalkBeneath != 0 {
+				return unix.EXDEV
+			}
+			return nil
+		}
+		if m != w.mnt && w.flags&WalkNoXdev != 0 {
+			return unix.EXDEV
+		}
+		if w.moveUp(m, d.parent()) {
+			return nil
+		}
+	}
+}
+
+// moveUp moves the walk to up on m. If the walk holds references it fails if either has gone meanwhile.
+func (w *walker) moveUp(m *Mount, up *Dentry) bool {
+	if !w.held {
+		w.mnt, w.d = m, up
+		return true
+	}
+	crossed := m != w.mnt
+	if crossed && !m.tryGet() {
+		return false
+	}
+	switch {
+	case !up.tryGet():
+		if crossed {
+			m.unref()
+		}
+		return false
+	case crossed:
+		w.moveHeld(m, up)
+	default:
+		w.d.put()
+		w.d = up
+	}
+	return true
 }
 
 // jumpRoot moves the walk to the root, for an absolute symlink. With WalkNoXdev it must be in the mount of the root,

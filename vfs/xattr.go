@@ -31,7 +31,10 @@ func xattrPermission(ctx context.Context, cred *Cred, p Path, name string, mask 
 	if mask&mayWrite == 0 {
 		denied = unix.ENODATA
 	}
-	space, rest, _ := strings.Cut(name, ".")
+	space, rest, dotted := strings.Cut(name, ".")
+	if !dotted {
+		space = "" // "user" is in no namespace
+	}
 	switch space {
 	case "trusted":
 		if !cred.privileged() {
@@ -61,9 +64,6 @@ func xattrPermission(ctx context.Context, cred *Cred, p Path, name string, mask 
 		if err := permission(ctx, cred, p, mask); err != nil {
 			return err
 		}
-		return unix.EOPNOTSUPP
-	}
-	if !strings.Contains(name, ".") {
 		return unix.EOPNOTSUPP
 	}
 	if rest == "" {

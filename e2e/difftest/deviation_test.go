@@ -45,16 +45,8 @@ var deviations = map[callNr][]deviation{
 			applies: func(t *thread, o *op) bool { return o.flags&unix.AT_EMPTY_PATH != 0 && t.euid != 0 },
 		},
 	},
-	callOpenat: {
-		{
-			reason:  "pipes and devices cannot be opened: ENXIO (vfs.View.OpenAt)",
-			applies: opensSpecial,
-		},
-		{
-			reason: "O_TMPFILE is EOPNOTSUPP on HostFS (docs/hostfs.md)", hostfs: true,
-			applies: func(t *thread, o *op) bool { return o.flags&unix.O_TMPFILE == unix.O_TMPFILE },
-		},
-	},
+	callOpenat:  {{reason: special, applies: opensSpecial}, {reason: unnamed, hostfs: true, applies: opensUnnamed}},
+	callOpenat2: {{reason: special, applies: opensSpecial}, {reason: unnamed, hostfs: true, applies: opensUnnamed}},
 	callMknodat: {
 		{
 			reason:  "a character device 0:0 is a whiteout, which counts as absent when its name is made (vfs.Create)",
@@ -79,9 +71,10 @@ var deviations = map[callNr][]deviation{
 			applies: func(t *thread, o *op) bool { return t.isDir(o.fd) && t.st.Atim.Sec < runSec },
 		},
 	},
-	callPread:    {{reason: nothing, applies: readsNothing}},
-	callFchown:   {{reason: unchanged, hostfs: true, applies: chownsNothing}},
-	callFchownat: {{reason: unchanged, hostfs: true, applies: chownsNothing}},
+	callLock: {
+		{reason: positions, applies: func(t *thread, o *op) bool { return o.fd2 != unix.SEEK_SET && t.isDir(o.fd) }},
+	},
+	callPread: {{reason: nothing, applies: readsNothing}},
 	callLseek: {
 		{
 			reason:  positions,
@@ -96,6 +89,17 @@ var deviations = map[callNr][]deviation{
 			applies: func(t *thread, o *op) bool { return o.flags == unix.SEEK_DATA || o.flags == unix.SEEK_HOLE },
 		},
 	},
+	callSendfile: {
+		{reason: positions, applies: onDir},
+		{
+			reason: "what copying a file over itself leaves depends on how much is read at a time",
+			applies: func(t *thread, o *op) bool {
+				from, e := t.fstat(o.fd)
+				to, e2 := t.fstat(o.fd2)
+				return e == 0 && e2 == 0 && from == to
+			},
+		},
+	},
 	callTruncate: {
 		{
 			reason: "whether times change if the size does not is each file system's own",
@@ -108,10 +112,6 @@ var deviations = map[callNr][]deviation{
 }
 
 const positions = "positions in directories are each file system's own, and read(2) looks at them before the type"
-
-const unchanged = "chown(2) without ids does not reach HostFS's host, so that ctime stays"
-
-func chownsNothing(_ *thread, o *op) bool { return o.n == -1 && o.off == -1 }
 
 func onDir(t *thread, o *op) bool { return t.isDir(o.fd) }
 
@@ -148,11 +148,24 @@ func isRoot(t *thread, o *op) bool {
 
 var rootPath = newPathname("/")
 
+const (
+	special = "pipes and devices cannot be opened: ENXIO (vfs.View.OpenAt)"
+	unnamed = "O_TMPFILE is EOPNOTSUPP on HostFS (docs/hostfs.md)"
+)
+
+func opensUnnamed(t *thread, o *op) bool { return o.flags&unix.O_TMPFILE == unix.O_TMPFILE }
+
 func opensSpecial(t *thread, o *op) bool {
 	if o.flags&unix.O_PATH != 0 {
 		return false
 	}
-	if _, e := t.statAt(o.fd, o.path); e != 0 {
+	var e unix.Errno
+	if o.call == callOpenat2 {
+		e = t.statIn(o)
+	} else {
+		_, e = t.statAt(o.fd, o.path)
+	}
+	if e != 0 {
 		return false
 	}
 	switch t.st.Mode & unix.S_IFMT {

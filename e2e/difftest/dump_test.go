@@ -18,7 +18,7 @@ type dumper struct {
 
 func newDumper() dumper {
 	return dumper{
-		s:     scratch{buf: make([]byte, bufSize)},
+		s:     newScratch(),
 		names: map[string]*pathname{},
 		files: map[[2]uint64]int{},
 		devs:  map[uint64]int{},

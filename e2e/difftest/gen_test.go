@@ -71,7 +71,10 @@ var weights = [numCalls]int{
 	callFstat: 18, callFstatat: 50, callMkdirat: 50, callMknodat: 16, callUnlinkat: 70, callRenameat2: 80,
 	callLinkat: 30, callSymlinkat: 26, callReadlinkat: 14, callFchmodat2: 22, callFchmod: 8, callFchownat: 18, callFchown: 6,
 	callUtimensat: 24, callFaccessat2: 22, callUmask: 4, callGetdents: 14, callGetcwd: 8, callChdir: 16, callFchdir: 8,
-	callMount: 4, callUmount2: 6, callBecome: 12, callFork: 3, callExec: 1, callExit: 1,
+	callMount: 4, callUmount2: 6,
+	callOpenat2: 30, callCopyRange: 12, callSendfile: 8, callPwritev2: 12,
+	callSetxattr: 14, callGetxattr: 10, callListxattr: 5, callRemovexattr: 5, callFlock: 6, callLock: 14,
+	callBecome: 12, callFork: 3, callExec: 1, callExit: 1,
 }
 
 // byWeight has each call as often as its weight.
@@ -238,7 +241,9 @@ func (g *generator) op() op {
 		o.fd, o.off, o.n = g.fd(), pick(g, int64(0), 3, 4096, 5000, 1<<18, -1), pick(g, int64(0), 2, 4096, 5000, 70000, -1)
 		o.flags = pick(g, 0, unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_PUNCH_HOLE, 1<<20)
 	default:
-		g.nameOp(&o)
+		if !g.moreOp(&o) {
+			g.nameOp(&o)
+		}
 	}
 	return o
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"cloister/internal/testenv"
 )
 
 // kernel is the real kernel: some threads in a private mount namespace whose
@@ -38,7 +40,7 @@ func newKernel(target *target, dir string) (*kernel, error) {
 			return firstErr(
 				func() error { return unix.Unshare(unix.CLONE_NEWNS) },
 				func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
-				hostFD,
+				testenv.DetachFUSE, hostFD,
 			)
 		}
 		t, err := newThread(k, i, prepare)

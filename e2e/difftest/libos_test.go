@@ -182,6 +182,9 @@ func (t *task) call(o *op, s *scratch) (int, unix.Errno) {
 	case callBecome:
 		return done(t.become(o.cred))
 	}
+	if n, err, ok := t.more(o, s, path); ok {
+		return num(n, err)
+	}
 	return done(t.lifeCycle(o))
 }
 

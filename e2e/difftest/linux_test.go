@@ -32,6 +32,14 @@ func (t *thread) isDir(n int) bool {
 	return e == 0 && t.st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
+// A fileID is the device and inode of a file.
+type fileID struct{ dev, ino uint64 }
+
+func (t *thread) fstat(n int) (fileID, unix.Errno) {
+	_, e := sys(unix.SYS_FSTAT, t.fd(n), uintptr(unsafe.Pointer(&t.st)))
+	return fileID{t.st.Dev, t.st.Ino}, e
+}
+
 // stat fills t.st, following links.
 func (t *thread) stat(p *pathname) (int, unix.Errno) { return t.statAt(unix.AT_FDCWD, p) }
 
@@ -140,6 +148,9 @@ func (t *thread) call(o *op, s *scratch) (int, unix.Errno) {
 		return 0, t.mount(o)
 	case callBecome:
 		return 0, t.become(o.cred)
+	}
+	if n, e, ok := t.more(o, s); ok {
+		return n, e
 	}
 	return t.lifeCycle(o)
 }

@@ -51,6 +51,16 @@ const (
 	callFchdir
 	callMount
 	callUmount2
+	callOpenat2
+	callCopyRange
+	callSendfile
+	callPwritev2
+	callSetxattr
+	callGetxattr
+	callListxattr
+	callRemovexattr
+	callFlock
+	callLock   // fcntl(2) with a struct flock
 	callBecome // set all ids and groups; the saved ones stay root's
 	callFork
 	callExec
@@ -75,6 +85,7 @@ type op struct {
 	flags       int
 	mode        uint32
 	n, off      int64
+	off2        int64
 	ts          *[2]unix.Timespec
 	iov         []int // sizes
 	text        string
@@ -219,6 +230,9 @@ func (o *op) nameArgs() (name string, args []string) {
 		return "execve", nil
 	case callExit:
 		return "exit", []string{"/* and a new process of root's */"}
+	}
+	if name, args := o.moreArgs(); name != "" {
+		return name, args
 	}
 	return "/* tree of \"/\" */ dump", nil
 }

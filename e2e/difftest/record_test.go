@@ -21,7 +21,16 @@ type scratch struct {
 	buf []byte
 	st  unix.Stat_t
 	iov [][]byte
+
+	how        *unix.OpenHow
+	off1, off2 *int64
+	lock       *unix.Flock_t
+
 	err error // of the library OS, in full
+}
+
+func newScratch() scratch {
+	return scratch{buf: make([]byte, bufSize), how: new(unix.OpenHow), off1: new(int64), off2: new(int64), lock: new(unix.Flock_t)}
 }
 
 // bufSize is the most bytes that a call moves.
@@ -55,7 +64,7 @@ type record struct {
 }
 
 func newRecord() *record {
-	return &record{s: scratch{buf: make([]byte, bufSize)}, dump: newDumper()}
+	return &record{s: newScratch(), dump: newDumper()}
 }
 
 func (r *record) reset() { r.outs, r.buf = r.outs[:0], r.buf[:0] }
@@ -109,6 +118,8 @@ func (r *record) note(o *op, ret int) {
 		}
 	case callFstat, callFstatat:
 		r.buf = appendStat(r.buf, &r.s.st)
+	default:
+		r.noteMore(o, ret)
 	}
 }
 

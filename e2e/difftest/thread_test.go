@@ -32,6 +32,7 @@ type thread struct {
 	open       [maxFD]bool
 	euid       int
 	st         unix.Stat_t
+	how        unix.OpenHow
 }
 
 // A job is a part of a run: ops from i on, or anything else to do on the thread.

@@ -107,17 +107,16 @@ func (f *filesystem) play(t *testing.T, cells []*cell) []string {
 	for _, name := range []string{"data", "lower", "mnt"} {
 		require.NoError(t, os.Mkdir(filepath.Join(state, name), 0o755))
 	}
-	mnt := filepath.Join(state, "mnt")
 	if f.prepare != "" {
 		s := startServer(t, f.prepare, state)
-		require.NoError(t, prepare(mnt, cells))
+		require.NoError(t, prepare(s.mnt, cells))
 		s.stop(t)
 	}
 	s := startServer(t, f.call, state)
 	if f.prepare == "" {
-		require.NoError(t, prepare(mnt, cells))
+		require.NoError(t, prepare(s.mnt, cells))
 	}
-	got, err := perform(mnt, cells)
+	got, err := perform(s.mnt, cells)
 	require.NoError(t, err)
 	s.stop(t)
 	return got
@@ -170,11 +169,6 @@ var deviations = []deviation{
 		applies: func(c *cell, want, got string) bool {
 			return strings.HasPrefix(c.call.name, "mknod S_IFIFO") || strings.HasPrefix(c.call.name, "mknod S_IFCHR")
 		},
-	},
-	{
-		filesystem: "hostfs",
-		reason:     "chown(2) without ids does not reach the host, so ctime stays",
-		applies:    func(c *cell, want, got string) bool { return c.call.name == "chown -1:-1" },
 	},
 	{
 		reason: "the kernel passes chown(2) without ids on as what it also asks for before a write, so that EPERM for another's set-id file cannot be told",

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,6 +21,7 @@ import (
 	"cloister/fs/sefs"
 	"cloister/fs/unionfs"
 	"cloister/internal/fuseserver"
+	"cloister/internal/testenv"
 	"cloister/mountopt"
 	"cloister/vfs"
 )
@@ -80,6 +82,9 @@ func serve(kind, state string) error {
 	if err != nil {
 		return err
 	}
+	if err := testenv.DetachFUSE(); err != nil {
+		return err
+	}
 	root, closeMount := vfs.NewPrivateMount(fs, 0, vfs.PrivateConfig{})
 	server, err := fuseserver.New(fuseserver.Config{
 		Root: root, Target: filepath.Join(state, "mnt"), Source: "permtest", Log: log, AllowOther: true,
@@ -108,23 +113,27 @@ func serve(kind, state string) error {
 }
 
 // server is the serving process.
-type server struct{ cmd *exec.Cmd }
+type server struct {
+	cmd *exec.Cmd
+	mnt string // where it serves, by its own mount namespace
+}
 
-// startServer serves a file system of the given kind at mnt below state.
+// startServer serves a file system of the given kind. The mount is in a namespace of its own, since every namespace
+// made meanwhile by another test would have a copy, and the server would wait until that has gone.
 func startServer(t *testing.T, kind, state string) *server {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envKind+"="+kind, envState+"="+state)
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	s := &server{cmd: cmd}
+	s := &server{cmd: cmd, mnt: filepath.Join("/proc", fmt.Sprint(cmd.Process.Pid), "root", state, "mnt")}
 	t.Cleanup(func() {
 		if s.cmd == nil {
 			return
 		}
-		_ = unix.Unmount(filepath.Join(state, "mnt"), unix.MNT_DETACH)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
