@@ -43,8 +43,8 @@ type directory struct {
 
 	mu        sync.RWMutex
 	removed   atomic.Bool // the directory has been removed (S_DEAD); written under mu
-	searchAll atomic.Bool // everybody may search it; set and cleared under InodeState.attrMu
-	children  children    // written under mu, looked up without it
+	searchAll searchNote
+	children  children // written under mu, looked up without it
 }
 
 // kindWhiteout marks a whiteout among the S_IFMT values of Dentry.kind.

@@ -54,7 +54,7 @@ func Setattr(ctx context.Context, cred *Cred, p Path, req SetAttrRequest) error 
 	settle(cred, p, &a, &req)
 	err = inode.Setattr(ctx, req.SetAttr)
 	if p.dentry.isDir() {
-		p.dentry.dir.searchAll.Store(false)
+		p.dentry.forgetSearch()
 	}
 	if err != nil {
 		return err

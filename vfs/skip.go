@@ -15,7 +15,7 @@ func (w *walker) skip() {
 	}
 	mnt, d, rest := w.mnt, w.d, trimSlashes(w.rest)
 	root := w.cred.privileged()
-	for d.dir != nil && d.dir.reval == nil && (root || d.dir.searchAll.Load()) {
+	for d.dir != nil && d.dir.reval == nil && (root || d.dir.searchAll.always()) {
 		i := strings.IndexByte(rest, '/')
 		if i < 0 || rest[:i] == "." || rest[:i] == ".." {
 			break
@@ -38,16 +38,20 @@ func (w *walker) skip() {
 
 // skipLive is skip where names change behind the VFS: it asks the driver once for all the directories at the beginning
 // of what is left, instead of once for each. That says of the last one that it still is where it was, but not of
-// those on the way. So it takes a caller who may search all of them, and a path that does not lead back to them. Where
+// those on the way. So it takes a caller who may search all of them, as far as was known in this second, and a path that does not lead back to them. Where
 // they have been replaced, the last one cannot be used through them any more, if that is needed: the driver
 // then says ESTALE, and the second walk asks for each name.
 func (w *walker) skipLive() {
-	if w.single || w.flags&(WalkCached|WalkNoXdev) != 0 || !w.cred.privileged() || strings.Contains(w.rest, "..") {
+	root := w.cred.privileged()
+	if !root && w.second == 0 {
+		w.second = w.d.sb.now().Unix()
+	}
+	if w.single || w.flags&(WalkCached|WalkNoXdev) != 0 || strings.Contains(w.rest, "..") {
 		return
 	}
 	start, n, names := w.d, 0, 0
 	d := start
-	for {
+	for root || d.dir.searchAll.during(w.second) {
 		i := strings.IndexByte(w.rest[n:], '/')
 		if i < 0 || w.rest[n:n+i] == "." || trimSlashes(w.rest[n+i+1:]) != w.rest[n+i+1:] || n+i+1 == len(w.rest) {
 			break
@@ -71,21 +75,4 @@ func (w *walker) skipLive() {
 	}
 	start.put()
 	w.d, w.rest = d, w.rest[n:]
-}
-
-// learnSearch notes for later walks whether everybody may search the directory, so that they need not ask the driver for
-// its mode. Setattr forgets it. Directories that change behind the VFS are asked each time.
-func (d *directory) learnSearch(w *walker) {
-	if d.reval != nil || d.searchAll.Load() {
-		return
-	}
-	st := d.Dir.state()
-	if !st.attrMu.TryLock() {
-		return // being changed
-	}
-	defer st.attrMu.Unlock()
-	const all = unix.S_IXUSR | unix.S_IXGRP | unix.S_IXOTH
-	if a, err := d.Getattr(w.ctx, permMask); err == nil && a.Mode&all == all {
-		d.searchAll.Store(true)
-	}
 }

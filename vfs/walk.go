@@ -61,6 +61,7 @@ type walker struct {
 	pinned bool // the walk begins with references
 	single bool // names that may have changed are asked for one by one
 	seen   sight
+	second int64 // when the walk met directories that change behind the VFS, by the superblock's clock; 0: not yet
 
 	rest    string   // what is left to walk
 	outer   []string // what is left of the paths around the current symlink's; none is empty
@@ -331,18 +332,27 @@ func trimSlashes(s string) string {
 
 // search checks that the walk may go through where it is (may_lookup).
 func (w *walker) search() error {
-	if w.d.dir != nil && (w.cred.privileged() || w.d.dir.searchAll.Load()) {
+	dir := w.d.dir
+	switch {
+	case dir == nil:
+		return unix.ENOTDIR
+	case w.cred.privileged() || dir.searchAll.always():
+		return nil
+	case w.seen.of == w.d:
+		dir.searchAll.learn(w.seen.attr.Mode, w.second)
+		return genericPermission(w.cred, &w.seen.attr, mayExec)
+	case dir.searchAll.during(w.second):
 		return nil
 	}
-	if w.seen.of == w.d && w.d.isDir() {
-		return genericPermission(w.cred, &w.seen.attr, mayExec)
+	a, err := dir.Getattr(w.ctx, permMask)
+	if err == nil {
+		err = genericPermission(w.cred, &a, mayExec)
 	}
-	err := searchable(w.ctx, w.cred, w.d)
 	if !w.held && w.d.dead() {
 		return errRestart // the driver was asked about an evicted inode
 	}
 	if err == nil {
-		w.d.dir.learnSearch(w)
+		dir.learnSearch(w, a.Mode)
 	}
 	return err
 }

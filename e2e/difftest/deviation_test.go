@@ -63,6 +63,12 @@ var deviations = map[callNr][]deviation{
 			},
 		},
 	},
+	callFcntl: {
+		{
+			reason: "the host keeps the access time as the file was opened, whatever F_SETFL says of O_NOATIME later (docs/hostfs.md)", hostfs: true,
+			applies: func(t *thread, o *op) bool { return o.flags == unix.F_SETFL && o.n&unix.O_NOATIME != 0 },
+		},
+	},
 	callRead:  {{reason: positions, hostfs: true, applies: onDir}, {reason: nothing, applies: readsNothing}},
 	callReadv: {{reason: positions, hostfs: true, applies: onDir}, {reason: nothing, applies: readsNothing}},
 	callGetdents: {
