@@ -41,7 +41,7 @@ type allocator struct {
 	used    uint64              // blocks
 	waiting uint64              // blocks in given and limbo
 	live    uint64              // segments
-	barren  bool                // a search found no holes since the last checkpoint
+	barren  int                 // least hole that a search since the last checkpoint did not find; 0: none
 	dead    map[uint32]deadness // segments with an item that says they are empty
 }
 
@@ -75,7 +75,7 @@ func (a *allocator) usage() (used, live uint64) {
 func (a *allocator) take(n, unit int) (format.Ptr, int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for {
+	for tries := 0; ; {
 		if err := a.loadTailLocked(); err != nil {
 			return format.Ptr{}, 0, err
 		}
@@ -84,7 +84,15 @@ func (a *allocator) take(n, unit int) (format.Ptr, int, error) {
 				return format.Ptr{}, 0, err
 			}
 		}
-		if h := a.holeLocked(unit); h != nil {
+		h := a.holeLocked(unit)
+		if h == nil && len(a.holes) > 0 && a.least == 1 && tries < 2 {
+			// What is left of this segment is too small for a node; rather than
+			// grow, look at another one.
+			a.holes = nil
+			tries++
+			continue
+		}
+		if h != nil {
 			p, got := a.cutLocked(h, n, unit)
 			if h.n == 0 {
 				a.holes = a.holes[1:]
@@ -206,14 +214,19 @@ const (
 func (a *allocator) worthFillingLocked() (hole, sum int) {
 	used, free := a.wasteLocked()
 	switch {
-	case a.isBarren() || free < used/8:
+	case free < used/8:
 		return 0, 0
-	case free > used*3/8:
-		return 1, format.SegmentBlocks / 64
 	case free > used/4:
-		return 4, format.SegmentBlocks / 32
+		hole, sum = 1, format.SegmentBlocks/64
+	case free > used*3/16:
+		hole, sum = 4, format.SegmentBlocks/32
+	default:
+		hole, sum = largeHole, format.SegmentBlocks/8
 	}
-	return largeHole, format.SegmentBlocks / 8
+	if barren := a.barrenOf(); barren != 0 && barren <= hole {
+		return 0, 0
+	}
+	return hole, sum
 }
 
 // waste returns how many blocks are in use, and how many more the host holds.
@@ -230,7 +243,7 @@ func (a *allocator) wasteLocked() (used, free int64) {
 	return used, int64(a.live)*format.SegmentBlocks - int64(a.tail.n) - used
 }
 
-func (a *allocator) isBarren() bool {
+func (a *allocator) barrenOf() int {
 	a.spanMu.Lock()
 	defer a.spanMu.Unlock()
 	return a.barren
@@ -275,7 +288,7 @@ func (a *allocator) fillHolesLocked() error {
 	}
 	if len(a.holes) == 0 && err == nil && left > 0 {
 		a.spanMu.Lock()
-		a.barren = true
+		a.barren = hole
 		a.spanMu.Unlock()
 	}
 	return err
@@ -332,7 +345,7 @@ func (a *allocator) give(p format.Ptr, n int) {
 func (a *allocator) wasteful() bool {
 	a.spanMu.Lock()
 	defer a.spanMu.Unlock()
-	return a.waiting > max(minWaiting, a.used/6)
+	return a.waiting > max(minWaiting, a.used/8) || a.barren == 1 && a.waiting > minWaiting
 }
 
 // minWaiting is how many blocks may always wait to be taken again: 8 MiB.

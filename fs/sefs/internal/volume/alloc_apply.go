@@ -123,7 +123,7 @@ func (a *allocator) checkpointed(limbo int) (unlink []uint32) {
 		a.waiting -= uint64(s.n)
 	}
 	a.limbo = slices.Delete(a.limbo, 0, limbo)
-	a.barren = false
+	a.barren = 0
 	for seg, state := range a.dead {
 		if state == deadNew {
 			unlink = append(unlink, seg)

@@ -72,9 +72,8 @@ func (f *File) remove(from, to uint64) error {
 	v, s := f.v, f.v.stripe(f.ino)
 	v.wbMu.RLock()
 	defer v.wbMu.RUnlock()
-	moved := blockRange{f.ino, from, to}
-	s.moving.lock(moved)
-	defer s.moving.unlock(moved)
+	s.mapMu.Lock()
+	defer s.mapMu.Unlock()
 	was, err := v.tree.unmap(f.ino, from, to, v.pages.has(f.ino))
 	if err != nil {
 		return v.fail(err)

@@ -76,9 +76,8 @@ func (f *File) shift(from, tail uint64, fn func() (was int, err error)) error {
 			return err
 		}
 	}
-	moved := blockRange{f.ino, 0, endBlock}
-	s.moving.lock(moved)
-	defer s.moving.unlock(moved)
+	s.mapMu.Lock()
+	defer s.mapMu.Unlock()
 	if err := v.settle(f.ino, from); err != nil {
 		return err
 	}
@@ -119,7 +118,7 @@ func (f *File) outOfLine() error {
 
 // settle writes the pages of a file from block from on to segments, block 0 too.
 //
-// Preconditions: Volume.wbMu held shared, stripe.moving for them.
+// Preconditions: Volume.wbMu held shared, stripe.mapMu of the file.
 func (v *Volume) settle(ino, from uint64) error {
 	list := v.dirtyLists.Get().(*[]dirtyPage)
 	defer v.dirtyLists.Put(list)

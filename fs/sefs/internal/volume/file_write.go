@@ -23,8 +23,10 @@ func (f *File) WriteAt(ctx context.Context, tx *Tx, p []byte, off int64) error {
 		if err := tx.check(ctx); err != nil {
 			return err
 		}
-		if err := f.v.makeRoom(); err != nil {
-			return err
+		if f.v.pages.tooDirty() {
+			if err := f.v.writeBack(allDirty); err != nil {
+				return err
+			}
 		}
 		n, err := f.writeSome(ctx, p, off)
 		if err != nil {
@@ -40,7 +42,7 @@ func (f *File) writeSome(ctx context.Context, p []byte, off int64) (int, error) 
 	block, skip := uint64(off)/format.BlockSize, int(off%format.BlockSize)
 	if skip == 0 && len(p) >= ioSize {
 		f.stream = stream{off + ioSize, off + ioSize}
-		return ioSize, f.writeWhole(ctx, p[:ioSize], block)
+		return ioSize, f.writeDirect(p[:ioSize], block)
 	}
 	n := min(len(p), ioSize-skip)
 	if err := f.writeCached(ctx, p[:n], block, skip); err != nil {
@@ -58,7 +60,7 @@ func (f *File) follow(from, to int64) error {
 	}
 	s.to = to
 	for s.to-s.from >= ioSize {
-		if err := f.v.writeRangeBehind(f.ino, uint64(s.from)/format.BlockSize, ioBlocks); err != nil {
+		if err := f.v.writeBackRange(f.ino, uint64(s.from)/format.BlockSize, ioBlocks); err != nil {
 			return err
 		}
 		s.from += ioSize
@@ -159,21 +161,6 @@ func (v *Volume) copyIn(ino uint64, w *pageWrite, b *ioBuf) (grown int64) {
 	return grown
 }
 
-// writeWhole writes ioBlocks blocks: to pages that another processor writes back,
-// or if none is idle, straight to a segment.
-func (f *File) writeWhole(ctx context.Context, p []byte, block uint64) error {
-	v := f.v
-	if !v.takeIdle() {
-		return f.writeDirect(p, block)
-	}
-	if err := f.writeCached(ctx, p, block, 0); err != nil {
-		v.giveIdle()
-		return err
-	}
-	v.behind(func() error { return v.writeBackRange(f.ino, block, ioBlocks) })
-	return nil
-}
-
 // writeDirect seals the ioBlocks blocks in p from the caller's memory to a
 // segment, past the cache.
 func (f *File) writeDirect(p []byte, block uint64) error {
@@ -185,9 +172,8 @@ func (f *File) writeDirect(p []byte, block uint64) error {
 	}
 	v.wbMu.RLock()
 	defer v.wbMu.RUnlock()
-	moved := blockRange{f.ino, block, block + ioBlocks}
-	s.moving.lock(moved)
-	defer s.moving.unlock(moved)
+	s.mapMu.Lock()
+	defer s.mapMu.Unlock()
 	done, holes := 0, 0
 	var err error
 	for done < ioBlocks && err == nil {

@@ -92,7 +92,6 @@ func newVolume(st store.Store, cfg Config) *Volume {
 		crypt: seal.NewPool(),
 		bufs:  make(chan *ioBuf, keptBufs),
 		turn:  newTurn(),
-		idle:  newIdle(),
 		segs:  newSegments(st, cfg.Access),
 		tree:  newTree(cfg.NodeCacheBytes),
 		pages: newPageCache(cfg.PageCacheBytes),

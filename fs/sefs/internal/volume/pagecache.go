@@ -93,12 +93,11 @@ func (c *pageCache) newBytes() int64 {
 	return int64(c.lists[pageDirty].n) * frameSize
 }
 
-// dirtyPages returns how many pages are not in segments, and how many that may be
-// before some must be written back.
-func (c *pageCache) dirtyPages() (dirty, most int) {
+// tooDirty reports whether data must be written back before more is accepted.
+func (c *pageCache) tooDirty() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lists[pageDirty].n + c.lists[pageLogged].n, c.max / 4 * 3
+	return c.lists[pageDirty].n+c.lists[pageLogged].n >= c.max/4*3
 }
 
 // frameLocked returns a free frame, evicting a clean page if need be. more says
@@ -346,7 +345,7 @@ func (c *pageCache) forWriting(ino uint64, w *pageWrite, plain [][]byte) (isNew 
 // drop removes the pages of blocks [from, to) of a file. It returns how many
 // of them counted as blocks only because they were in memory.
 //
-// Preconditions: stripe.moving held for the blocks, stripe.content of the file exclusively.
+// Preconditions: stripe.mapMu and stripe.content of the file held exclusively.
 func (c *pageCache) drop(ino, from, to uint64) (fresh int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

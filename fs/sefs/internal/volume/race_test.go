@@ -5,15 +5,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"cloister/fs/sefs/internal/store"
 	"cloister/fs/sefs/internal/volume"
@@ -129,8 +125,6 @@ func inTx(ctx context.Context, v *volume.Volume, fn func(*volume.Tx) error) erro
 // TestReadDuringWrite lets a write replace the blocks that a read is just
 // fetching. The read may see either, but must not leave the old ones cached.
 func TestReadDuringWrite(t *testing.T) {
-	// With one processor, whole MiB go past the cache.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	mem := store.NewMemory()
 	makeVolume(t, mem)
 	const size = 1 << 20
@@ -167,80 +161,6 @@ func TestReadDuringWrite(t *testing.T) {
 			require.True(t, bytes.Equal(tt.want[40*4096:41*4096], p), "content afterwards")
 		})
 	}
-}
-
-// TestWriteBehind lets the first write to a segment wait for another one: with two
-// processors, a sequential writer goes on while the host is busy.
-func TestWriteBehind(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
-	for _, piece := range []int{1 << 20, 128 << 10} {
-		t.Run(sizeName(piece), func(t *testing.T) {
-			mem := store.NewMemory()
-			makeVolume(t, mem)
-			var calls atomic.Int32
-			second := make(chan struct{})
-			v := open(t, store.NewFaulty(mem, func(_ int, c store.Call) store.Fault {
-				if c.Kind != store.KindWrite || !strings.HasPrefix(c.Name, "seg/") {
-					return store.Fault{}
-				}
-				switch calls.Add(1) {
-				case 1:
-					select {
-					case <-second:
-					case <-t.Context().Done():
-					case <-time.After(20 * time.Second):
-						t.Error("no second write while the first one was under way")
-					}
-				case 2:
-					close(second)
-				}
-				return store.Fault{}
-			}), config())
-			const size = 6 << 20
-			blocks := writeFile(t, v, 10, size, piece)
-			require.EqualValues(t, size/4096, blocks)
-			closeVolume(t, v)
-			v = open(t, mem, config())
-			got := make([]byte, piece)
-			require.NoError(t, v.File(10, blocks).ReadAt(t.Context(), got, size-int64(piece)))
-			require.True(t, bytes.Equal(pattern(10, piece), got), "content")
-			require.NoError(t, volume.Verify(v))
-		})
-	}
-}
-
-// TestWriteBehindFullHost fills the host while pages are written back behind the
-// writer: the error comes when they are made durable, and nothing is lost.
-func TestWriteBehindFullHost(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
-	mem := store.NewMemory()
-	makeVolume(t, mem)
-	var full atomic.Bool
-	v := open(t, store.NewFaulty(mem, func(_ int, c store.Call) store.Fault {
-		if full.Load() && c.Kind == store.KindWrite && strings.HasPrefix(c.Name, "seg/") {
-			return store.Fault{Errno: unix.ENOSPC}
-		}
-		return store.Fault{}
-	}), config())
-	f := v.File(10, 0)
-	const size = 4 << 20
-	write := func() error {
-		return inTx(t.Context(), v, func(tx *volume.Tx) error { return f.WriteAt(t.Context(), tx, pattern(1, size), 0) })
-	}
-	full.Store(true)
-	if err := write(); err != nil {
-		require.ErrorIs(t, err, unix.ENOSPC, "WriteAt")
-	}
-	require.ErrorIs(t, v.Commit(t.Context()), unix.ENOSPC, "Commit")
-	full.Store(false)
-	require.NoError(t, write(), "WriteAt with room again")
-	commit(t, v)
-	v.Abandon()
-	v = open(t, mem, config())
-	got := make([]byte, size)
-	require.NoError(t, v.File(10, f.Blocks()).ReadAt(t.Context(), got, 0))
-	require.True(t, bytes.Equal(pattern(1, size), got), "content")
-	require.NoError(t, volume.Verify(v))
 }
 
 // TestGroupCommit lets many callers commit at once: they share the work.

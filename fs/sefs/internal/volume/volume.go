@@ -14,7 +14,7 @@
 //	Volume.turn              one commit at a time
 //	  Volume.gate            shared by open transactions, exclusive to close them
 //	    Volume.wbMu          exclusive for write-back of many files
-//	      stripe.moving      where some blocks of a file are
+//	      stripe.mapMu       where the blocks of a file are
 //	        stripe.content   bytes of cached pages
 //	          allocator.mu   taking blocks
 //	            tree.mu      tree and redo log
@@ -97,10 +97,10 @@ const stripes = 64
 
 // A stripe holds the locks of the files whose inode numbers fall on it.
 type stripe struct {
-	moving  rangeLock    // held while blocks of a file move
+	mapMu   sync.Mutex   // held while blocks of the file move
 	content sync.RWMutex // guards the bytes of its cached pages
 	version atomic.Uint64
-	_       [8]byte
+	_       [24]byte
 }
 
 // A Volume is one open volume. Its methods may be called concurrently.
@@ -135,7 +135,6 @@ type Volume struct {
 
 	gate sync.RWMutex
 	wbMu sync.RWMutex
-	idle chan struct{} // takes a token for each processor that writes back
 
 	started   atomic.Uint64 // commits begun
 	completed atomic.Uint64 // number of the last commit that succeeded

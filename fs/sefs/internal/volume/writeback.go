@@ -42,9 +42,8 @@ func (v *Volume) writeBackRange(ino, from uint64, n int) error {
 	v.wbMu.RLock()
 	defer v.wbMu.RUnlock()
 	s := v.stripe(ino)
-	moved := blockRange{ino, from, from + uint64(n)}
-	s.moving.lock(moved)
-	defer s.moving.unlock(moved)
+	s.mapMu.Lock()
+	defer s.mapMu.Unlock()
 	list := v.dirtyLists.Get().(*[]dirtyPage)
 	defer v.dirtyLists.Put(list)
 	*list = v.pages.startWritingRange(ino, from, n, (*list)[:0])
