@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	hostkernel "cloister/internal/kernel"
 	"cloister/internal/testenv"
 )
 
@@ -53,13 +54,7 @@ func startKernel(dir string) (*kernel, error) {
 }
 
 func isolate(dir string) error {
-	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("unshare: %w", err)
-	}
-	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	if err := testenv.DetachFUSE(); err != nil {
+	if err := hostkernel.PrivateMounts(); err != nil {
 		return err
 	}
 	if err := unix.Mount("none", dir, "tmpfs", 0, "mode=755"); err != nil {

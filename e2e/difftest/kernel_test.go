@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"cloister/internal/testenv"
+	hostkernel "cloister/internal/kernel"
 )
 
 // kernel is the real kernel: some threads in a private mount namespace whose
@@ -37,11 +37,7 @@ func newKernel(target *target, dir string) (*kernel, error) {
 			if i > 0 {
 				return firstErr(func() error { return unix.Setns(mountNS, unix.CLONE_NEWNS) }, hostFD)
 			}
-			return firstErr(
-				func() error { return unix.Unshare(unix.CLONE_NEWNS) },
-				func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
-				testenv.DetachFUSE, hostFD,
-			)
+			return firstErr(hostkernel.PrivateMounts, hostFD)
 		}
 		t, err := newThread(k, i, prepare)
 		if err != nil {

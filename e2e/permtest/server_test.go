@@ -21,7 +21,7 @@ import (
 	"cloister/fs/sefs"
 	"cloister/fs/unionfs"
 	"cloister/internal/fuseserver"
-	"cloister/internal/testenv"
+	"cloister/internal/kernel"
 	"cloister/mountopt"
 	"cloister/vfs"
 )
@@ -82,7 +82,7 @@ func serve(kind, state string) error {
 	if err != nil {
 		return err
 	}
-	if err := testenv.DetachFUSE(); err != nil {
+	if err := kernel.DetachFUSE(); err != nil {
 		return err
 	}
 	root, closeMount := vfs.NewPrivateMount(fs, 0, vfs.PrivateConfig{})

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"cloister/internal/kernel"
 	"cloister/internal/testenv"
 	"cloister/vfs"
 )
@@ -218,8 +219,7 @@ func TestRandomAgainstKernel(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			// The thread is not given back: it ends, and its mounts with it.
 			runtime.LockOSThread()
-			require.NoError(t, unix.Unshare(unix.CLONE_NEWNS|unix.CLONE_FS))
-			require.NoError(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+			require.NoError(t, kernel.PrivateMounts())
 			old := unix.Umask(0)
 			defer unix.Umask(old)
 			rnd := rand.New(rand.NewPCG(seed, uint64(i)))

@@ -61,7 +61,7 @@ func (s *System) Start() (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.mount(t, "none", Target{Dir: true}, "ramfs", 0, "", func(mnt int) error { return enterNewRoot(mnt, dir) })
+	err = s.mount(t, "none", Target{Dir: true}, "ramfs", 0, "mode=755", func(mnt int) error { return enterNewRoot(mnt, dir) })
 	if err != nil {
 		t.stop()
 		os.Remove(dir)
@@ -77,8 +77,7 @@ func (s *System) Start() (*Task, error) {
 // its own.
 func enterNewRoot(mnt int, dir string) error {
 	steps := []func() error{
-		func() error { return unix.Unshare(unix.CLONE_NEWNS) },
-		func() error { return unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+		PrivateMounts,
 		func() error { return place(mnt, dir, 0) },
 		func() error { return openAs("/", hostRootFD) },
 		func() error { return unix.Chroot(dir) },

@@ -26,13 +26,23 @@ type state struct {
 // Do runs f as this process: calls that f makes have its credentials, its
 // directories and descriptors, and its mounts. f must not use x/sys functions that
 // change all threads, such as unix.Setuid.
-func (t *Task) Do(f func() error) error { return t.do(f) }
+func (t *Task) Do(f func() error) error { return t.thread.do(f) }
+
+// do makes one call. An ELOOP is believed only when it stays: a walk that a change of some mount or some name interrupts
+// begins again, but goes on counting symbolic links (fs/namei.c: total_link_count). Nothing has happened then, so the call can be repeated.
+func (t *Task) do(call func() error) error {
+	err := t.thread.do(call)
+	for tries := 0; err == unix.ELOOP && tries < 20; tries++ {
+		err = t.thread.do(call)
+	}
+	return err
+}
 
 // Fork makes a child: a thread in the same mount namespace that gets the
 // parent's descriptors by pidfd_getfd(2).
 func (t *Task) Fork() (*Task, error) {
 	var s state
-	if err := t.do(func() error { return s.collect(t.own) }); err != nil {
+	if err := t.thread.do(func() error { return s.collect(t.own) }); err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
 	}
 	s.tid = t.tid

@@ -184,10 +184,7 @@ func newTmpfs() (int, error) { return newMount("tmpfs", map[string]string{"mode"
 //
 // Preconditions: the calling thread is of no other use.
 func newOverlay() (int, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return -1, err
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	if err := kernel.PrivateMounts(); err != nil {
 		return -1, err
 	}
 	dir := os.TempDir()

@@ -1,4 +1,4 @@
-package testenv
+package kernel
 
 import (
 	"fmt"
@@ -8,6 +8,18 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// PrivateMounts gives the calling thread, which must be of no other use, a mount namespace of its own: a copy of
+// that of the process, whose mounts tell each other nothing, and without those of FUSE.
+func PrivateMounts() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("make a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	return DetachFUSE()
+}
 
 // DetachFUSE detaches the FUSE mounts in the mount namespace of the calling thread, which must be
 // its own, with private mounts. A FUSE server ends when the last copy of its mount has gone, so

@@ -1,4 +1,4 @@
-package testenv_test
+package kernel_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"cloister/internal/kernel"
 	"cloister/internal/testenv"
 )
 
@@ -23,7 +24,10 @@ func TestDetachFUSE(t *testing.T) {
 		require.NoError(t, err)
 		return strings.Contains(string(info), "- fuse detach-me "), strings.Contains(string(info), "- tmpfs keep-me ")
 	}
-	err := testenv.InMountNamespace(func() error {
+	err := kernel.OnThread(func() error {
+		if err := kernel.PrivateMounts(); err != nil {
+			return err
+		}
 		fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
@@ -38,7 +42,7 @@ func TestDetachFUSE(t *testing.T) {
 		}
 		fuse, tmpfs := mounts()
 		require.True(t, fuse && tmpfs)
-		err = testenv.DetachFUSE()
+		err = kernel.DetachFUSE()
 		fuse, tmpfs = mounts()
 		require.False(t, fuse, "the FUSE mount has gone")
 		require.True(t, tmpfs, "other mounts stay")

@@ -1,3 +1,0 @@
-package testenv
-
-var InMountNamespace = inMountNamespace
