@@ -31,9 +31,8 @@ func startThread() (*thread, error) {
 		defer close(t.done)
 		t.tid = unix.Gettid()
 		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES)
-		t.own = map[int]bool{}
-		for fd := range openFDs() {
-			t.own[fd] = true
+		if err == nil {
+			t.own = closeDirectories()
 		}
 		ready <- err
 		if err != nil {
@@ -47,6 +46,21 @@ func startThread() (*thread, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// closeDirectories closes the calling thread's copies of the directories that the program has open: those
+// of a mount, which another thread makes just now, would keep it busy. It returns the descriptors that stay.
+func closeDirectories() (own map[int]bool) {
+	own = map[int]bool{}
+	for fd := range openFDs() {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			unix.Close(fd)
+		} else {
+			own[fd] = true
+		}
+	}
+	return own
 }
 
 // OnThread calls f on a thread of its own, and waits for it. What f changes about the

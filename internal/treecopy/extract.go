@@ -26,6 +26,11 @@ type ExtractConfig struct {
 	// Skipped is told of each file and attribute that the host does not take, for want of
 	// rights or because it knows no such thing; nil: that is an error.
 	Skipped func(path string, err error)
+
+	// Unreadable is told of what damage (EIO, EUCLEAN) keeps from being read, and the copy goes on
+	// with what can be: of n bytes at off of a file, which becomes a hole there, or with n = 0
+	// of a file, of part of a directory or of extended attributes as a whole. nil: that is an error.
+	Unreadable func(path string, off, n int64, err error)
 }
 
 // Extract copies the contents and the attributes of the directory Source to the host directory
@@ -42,7 +47,7 @@ func Extract(ctx context.Context, cfg ExtractConfig, target string) (Totals, err
 	}
 	defer dir.Close()
 	x.root = dir
-	_, m, err := x.meta(cfg.Source, "/")
+	_, m, err := x.attrs(cfg.Source, "/")
 	if err != nil {
 		return x.totals, err
 	}
@@ -105,12 +110,15 @@ func (x *extractor) progress(entries, bytes int64) {
 }
 
 func (x *extractor) dir(src vfs.Path, dst place) error {
+	if x.Unreadable != nil {
+		return x.salvageDir(src, dst)
+	}
 	return x.entries(src, dst.path, func(p vfs.Path, name string) error { return x.entry(p, dst, name) })
 }
 
 func (x *extractor) entry(p vfs.Path, dst place, name string) error {
 	path := Join(dst.path, name)
-	a, m, err := x.meta(p, path)
+	a, m, err := x.attrs(p, path)
 	if err != nil {
 		return err
 	}

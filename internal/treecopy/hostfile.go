@@ -46,6 +46,9 @@ func (x *extractor) regular(p vfs.Path, size int64, dst place, name string, m *m
 
 // contents copies the data of a file to the host.
 func (x *extractor) contents(f *vfs.File, path string, size int64, fd int, at string) error {
+	if x.Unreadable != nil {
+		return x.salvage(f, path, size, fd, at)
+	}
 	end := int64(0)
 	err := x.runs(f, path, size, func(piece run) error {
 		end = piece.end
