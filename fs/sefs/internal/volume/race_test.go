@@ -43,6 +43,17 @@ func TestConcurrent(t *testing.T) {
 	closeVolume(t, v)
 }
 
+// TestCloseWhileCommitting closes volumes whose background work never rests: neither waits for the other for ever.
+func TestCloseWhileCommitting(t *testing.T) {
+	mem := store.NewMemory()
+	makeVolume(t, mem)
+	cfg := config()
+	cfg.CommitInterval = time.Microsecond
+	for range 300 {
+		closeVolume(t, open(t, mem, cfg))
+	}
+}
+
 // churn works on one file: it writes, checks, truncates and commits. A reader
 // reads along.
 func churn(ctx context.Context, v *volume.Volume, n, rounds, size int) error {

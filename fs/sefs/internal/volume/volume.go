@@ -191,14 +191,9 @@ func (v *Volume) Close(ctx context.Context) error {
 	if v.closed.Load() {
 		return nil
 	}
-	v.compact.mu.Lock() // what it moves later would not be in the last checkpoint
-	defer v.compact.mu.Unlock()
-	if v.cfg.Access == ReadWrite && v.broken.Load() == nil {
-		if err := v.commit(ctx, untilClean); err != nil {
-			return err
-		}
+	if err := v.commitLast(ctx); err != nil {
+		return err
 	}
-	v.compact.stopped = true
 	failed := v.writable()
 	if !v.release() {
 		return nil
@@ -208,6 +203,20 @@ func (v *Volume) Close(ctx context.Context) error {
 		return failed
 	}
 	return err
+}
+
+// commitLast makes everything durable in a checkpoint and ends compaction: what it
+// moved later would not be in it.
+func (v *Volume) commitLast(ctx context.Context) error {
+	v.compact.mu.Lock()
+	defer v.compact.mu.Unlock()
+	if v.cfg.Access == ReadWrite && v.broken.Load() == nil {
+		if err := v.commit(ctx, untilClean); err != nil {
+			return err
+		}
+	}
+	v.compact.stopped = true
+	return nil
 }
 
 // release ends the goroutines and forgets the keys; false if that was done.
