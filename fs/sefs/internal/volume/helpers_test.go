@@ -98,3 +98,26 @@ func scaled(n int) int {
 	}
 	return n
 }
+
+// counted makes a volume and opens it through a counter.
+func counted(t testing.TB) (*store.Memory, *store.Counter, *volume.Volume) {
+	t.Helper()
+	mem := store.NewMemory()
+	makeVolume(t, mem)
+	c := store.NewCounter(mem)
+	return mem, c, open(t, c, config())
+}
+
+// writeFile writes size bytes in pieces and returns the blocks.
+func writeFile(t testing.TB, v *volume.Volume, ino uint64, size, piece int) int64 {
+	t.Helper()
+	f := v.File(ino, 0)
+	p := pattern(int(ino), piece)
+	for off := 0; off < size; off += piece {
+		tx(t, v, func(tx *volume.Tx) {
+			require.NoError(t, f.WriteAt(t.Context(), tx, p, int64(off)), "WriteAt")
+			f.SetSize(int64(off + piece))
+		})
+	}
+	return f.Blocks()
+}
