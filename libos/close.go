@@ -67,25 +67,35 @@ func (l *LibOS) ForceClose(ctx context.Context) error {
 // later ones fail with EIO.
 func (l *LibOS) Kill() { l.sefs.Abandon() }
 
-// unmountAll unmounts what can be unmounted, the last mount first. It returns
-// the first error and logs the others.
-func (l *LibOS) unmountAll(ctx context.Context, flags int) (first error) {
+// unmountAll unmounts what can be unmounted, the last mount first. A mount that lies below another
+// one's mount point, hidden by it, is reached when that is gone. unmountAll returns the first of
+// the errors that remain and logs the others.
+func (l *LibOS) unmountAll(ctx context.Context, flags int) error {
 	view := l.ns.NewView(vfs.RootCred())
 	defer view.Release()
-	for _, m := range slices.Backward(view.Mounts()) {
-		if m.Target == "/" {
+	for before := -1; ; {
+		var errs []error
+		mounts := view.Mounts()
+		for _, m := range slices.Backward(mounts) {
+			if m.Target == "/" {
+				continue
+			}
+			if err := view.Umount2(ctx, m.Target, flags|unix.UMOUNT_NOFOLLOW); err != nil {
+				errs = append(errs, fmt.Errorf("libos: umount %s: %w", m.Target, err))
+			}
+		}
+		if len(errs) > 0 && len(mounts) != before {
+			before = len(mounts)
 			continue
 		}
-		err := view.Umount2(ctx, m.Target, flags|unix.UMOUNT_NOFOLLOW)
-		if err == nil {
-			continue
+		for n, err := range errs {
+			if n > 0 {
+				l.log.Error("libos: close", "err", err)
+			}
 		}
-		err = fmt.Errorf("libos: umount %s: %w", m.Target, err)
-		if first == nil {
-			first = err
-		} else {
-			l.log.Error("libos: close", "err", err)
+		if len(errs) > 0 {
+			return errs[0]
 		}
+		return nil
 	}
-	return first
 }

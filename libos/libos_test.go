@@ -128,6 +128,28 @@ func TestCloseBusy(t *testing.T) {
 	require.NoError(t, l.Close(t.Context()))
 }
 
+// TestCloseHidden: a mount that another one hides is no obstacle, though no path leads to it.
+func TestCloseHidden(t *testing.T) {
+	dir := t.TempDir()
+	l := start(t)
+	task := l.NewTask()
+	require.NoError(t, task.Mkdir("/b", 0o755))
+	require.NoError(t, task.Mkdir("/b/a", 0o755))
+	require.NoError(t, task.Chdir("/b"))
+	require.NoError(t, task.Mount("none", "/b", "ramfs", 0, ""))
+	require.NoError(t, task.Mount("none", "a", "sefs", 0, "dir="+dir))
+	write(t, task, "a/f", "kept", false)
+	require.ErrorIs(t, task.Stat("/b/a", new(unix.Stat_t)), unix.ENOENT)
+	task.Exit()
+	require.NoError(t, l.Close(t.Context()))
+
+	l = start(t, mountopt.Mount{Source: "none", Target: "/m", Type: "sefs", Data: "dir=" + dir})
+	task = l.NewTask()
+	require.Equal(t, "kept", read(t, task, "/m/f"))
+	task.Exit()
+	require.NoError(t, l.Close(t.Context()))
+}
+
 func TestForceClose(t *testing.T) {
 	lower, upper := t.TempDir(), t.TempDir()
 	l := start(t, union(lower, upper))

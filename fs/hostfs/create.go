@@ -95,7 +95,7 @@ func (d *dir) make(name string, typ uint32, a vfs.CreateAttr, create func(dir FD
 		return nil, d.undo(dd.fd, name, typ, err)
 	}
 	d.changed()
-	x := d.fs.table.add(d.fs, id, &place{d, name})
+	x := d.fs.table.add(d.fs, id, &place{dir: d, name: name})
 	if typ != unix.S_IFLNK { // those are read by name
 		made.refs.Add(1)
 		_ = d.fs.cache.add(x.base(), made).put()

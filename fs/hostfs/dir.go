@@ -24,7 +24,7 @@ func (d *dir) Lookup(ctx context.Context, name string) (vfs.Inode, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.fs.table.find(d.fs, id, &place{d, name}), nil
+	return d.fs.table.find(d.fs, id, d, name), nil
 }
 
 // statName asks the host what name stands for.
@@ -104,7 +104,7 @@ func (i *inode) movedFrom(d *dir, name string) bool {
 	i.moveMu.RLock()
 	defer i.moveMu.RUnlock()
 	p := i.place.Load()
-	if p == nil || p.dir != d || p.name != name {
+	if p == nil || !p.is(d, name) {
 		return true
 	}
 	_, id, err := d.statName(name)
@@ -114,14 +114,14 @@ func (i *inode) movedFrom(d *dir, name string) bool {
 // seenAt notes a name that the host has just said to be one of the inode's. A directory has
 // only that under which it was looked up.
 func (i *inode) seenAt(d *dir, name string) {
-	if p := i.place.Load(); p != nil && p.dir == d && p.name == name || i.id.typ == unix.S_IFDIR {
+	if p := i.place.Load(); p != nil && p.is(d, name) || i.id.typ == unix.S_IFDIR {
 		return
 	}
 	// One of several links. It may be being renamed: ask again when that is over.
 	i.moveMu.Lock()
 	defer i.moveMu.Unlock()
 	if _, id, err := d.statName(name); err == nil && id == i.id {
-		i.place.Store(&place{d, name})
+		i.seen(d, name)
 	}
 }
 

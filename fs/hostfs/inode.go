@@ -23,7 +23,7 @@ type inode struct {
 	ino    uint64 // as shown
 	serial uint64
 
-	place  atomic.Pointer[place] // nil: removed, as far as we know
+	place  atomic.Pointer[place] // where it was last seen; nil: removed, as far as we know
 	cached atomic.Pointer[desc]  // see cache
 	held   atomic.Pointer[desc]  // kept until the inode goes: of the root, and of what has no name left
 
@@ -34,10 +34,58 @@ type inode struct {
 	open []*desc // of a regular file that is open
 }
 
-// place is a name in a directory.
+// place is a name in a directory, and the head of a list of where a file of several
+// names was seen before. It does not change.
 type place struct {
-	dir  *dir
-	name string
+	dir   *dir
+	name  string
+	older *place
+}
+
+// maxPlaces bounds the list.
+const maxPlaces = 8
+
+// is reports whether p is name in d.
+func (p *place) is(d *dir, name string) bool { return p.dir == d && p.name == name }
+
+// without returns the list, which can be nil, without name in d, and at most n of it.
+func (p *place) without(d *dir, name string, n int) *place {
+	switch {
+	case p == nil || n == 0:
+		return nil
+	case p.is(d, name):
+		return p.older.without(d, name, n)
+	}
+	older := p.older.without(d, name, n-1)
+	if older == p.older {
+		return p
+	}
+	return &place{p.dir, p.name, older}
+}
+
+// seen puts name in d first in the list of places. A directory has only that one.
+func (i *inode) seen(d *dir, name string) {
+	i.places(func(list *place) *place {
+		if i.id.typ == unix.S_IFDIR {
+			list = nil
+		}
+		return &place{d, name, list.without(d, name, maxPlaces-1)}
+	})
+}
+
+// gone takes name in d out of the list of places.
+func (i *inode) gone(d *dir, name string) {
+	i.places(func(list *place) *place { return list.without(d, name, maxPlaces) })
+}
+
+// places replaces the list of places.
+func (i *inode) places(change func(*place) *place) {
+	for {
+		old := i.place.Load()
+		if i.place.CompareAndSwap(old, change(old)) {
+			return
+		}
+	}
 }
 
 // special is a FIFO, a socket or a device. It can be seen, but not opened.
@@ -259,18 +307,16 @@ func (i *inode) closing(d *desc) {
 	}
 }
 
-// removed notes that the name p is gone. keep, if not nil, is a descriptor of the inode, which
+// removed notes that name in d is gone. keep, if not nil, is a descriptor of the inode, which
 // takes it over.
 //
 // Preconditions: i.moveMu is held for writing.
-func (i *inode) removed(p place, keep *desc) {
+func (i *inode) removed(d *dir, name string, keep *desc) {
 	if keep != nil && !(i.nameless(keep) && i.fs.hold(i, keep)) {
 		_ = keep.put() // others use it, or it refers to a file and wrote nothing
 	}
 	// Last, so that who finds no place finds the descriptor.
-	if q := i.place.Load(); q != nil && *q == p {
-		i.place.Store(nil)
-	}
+	i.gone(d, name)
 }
 
 // nameless reports whether d, of this inode, has lost its last name. A directory has but one.

@@ -37,7 +37,7 @@ func (d *dir) remove(name string, child vfs.Inode, call func(dir FD, name string
 		keep.drop()
 		return err
 	}
-	i.removed(place{d, name}, keep)
+	i.removed(d, name, keep)
 	d.changed()
 	return nil
 }
@@ -92,13 +92,15 @@ func (d *dir) Rename(ctx context.Context, r vfs.Rename) error {
 		keep.drop()
 		return err
 	}
-	child.base().place.Store(&place{to, r.NewName})
+	child.base().seen(to, r.NewName)
+	child.base().gone(d, r.OldName)
 	switch {
 	case target == nil:
 	case r.Flags&unix.RENAME_EXCHANGE != 0:
-		target.base().place.Store(&place{d, r.OldName})
+		target.base().seen(d, r.OldName)
+		target.base().gone(to, r.NewName)
 	default:
-		target.base().removed(place{to, r.NewName}, keep)
+		target.base().removed(to, r.NewName, keep)
 	}
 	d.changed()
 	to.changed()

@@ -49,17 +49,17 @@ func (t *table) add(fs *FS, id hostID, p *place) node {
 	return t.addLocked(fs, id, p)
 }
 
-// find returns the inode of a file that was found at p, pinned.
-func (t *table) find(fs *FS, id hostID, p *place) node {
+// find returns the inode of a file that was found at name in d, pinned.
+func (t *table) find(fs *FS, id hostID, d *dir, name string) node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if id.typ != unix.S_IFDIR {
 		if x, ok := t.inodes[id]; ok && x.base().TryPin() {
-			x.base().place.Store(p)
+			x.base().seen(d, name)
 			return x
 		}
 	}
-	return t.addLocked(fs, id, p)
+	return t.addLocked(fs, id, &place{dir: d, name: name})
 }
 
 func (t *table) addLocked(fs *FS, id hostID, p *place) node {

@@ -186,6 +186,34 @@ func TestHardLinks(t *testing.T) {
 	require.Equal(t, "still there", string(buf[:n]))
 }
 
+// TestHardLinksByPath: who holds only the path of a file keeps it when the name under which it was last seen goes, by
+// unlink or under another file, as long as one of those that it was seen under before is left.
+func TestHardLinksByPath(t *testing.T) {
+	for name, remove := range map[string]func(w *world) error{
+		"unlink": func(w *world) error { return w.UnlinkAt(w.ctx, cwd, "/host/a") },
+		"rename": func(w *world) error { return w.RenameAt(w.ctx, cwd, "/host/other", cwd, "/host/a", 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.plant("a", "data")
+			w.plant("other", "other")
+			require.NoError(t, os.Mkdir(w.on("d"), 0o755))
+			require.NoError(t, os.Link(w.on("a"), w.on("d/b")))
+			path := w.file("/host/d/b", unix.O_PATH)
+			open, err := w.OpenAt(w.ctx, cwd, "/host/a", vfs.OpenHow{Flags: unix.O_RDONLY})
+			require.NoError(t, err)
+			require.NoError(t, remove(w))
+			require.NoError(t, open.Close(w.ctx))
+			st, err := vfs.Getattr(w.ctx, path.Path(), unix.STATX_BASIC_STATS)
+			require.NoError(t, err)
+			require.EqualValues(t, 1, st.Nlink)
+			require.NoError(t, os.Remove(w.on("d/b")))
+			_, err = vfs.Getattr(w.ctx, path.Path(), unix.STATX_BASIC_STATS)
+			require.ErrorIs(t, err, unix.ESTALE, "the host has removed it")
+		})
+	}
+}
+
 // TestInodeNumbers: numbers are ours, and the same for the life of the mount.
 func TestInodeNumbers(t *testing.T) {
 	h := newHook()
