@@ -32,8 +32,9 @@ race: ## all tests with the race detector
 e2e: ## the whole stack over the Go source tree (as root also through FUSE)
 	CLOISTER_E2E=full $(GO) test -count=1 -v -timeout 60m ./e2e/...
 
-crash: ## the long crash and tamper runs
-	CLOISTER_CRASH=full $(GO) test -count=1 -v -timeout 120m -run 'Crash|Tamper|Kill|Fault' ./fs/sefs/... ./e2e/...
+crash: ## the long runs: a million crash images, ten thousand kills, all damages, ten million nonces
+	CLOISTER_CRASH=full $(GO) test -count=1 -p 1 -v -timeout 180m -run 'Crash|Tamper|Kill|Fault|HostErrors|Nonce|Interrupted|Golden|HostSees|LookAlike' \
+	  ./fs/sefs ./fs/sefs/internal/store ./fs/sefs/internal/volume ./e2e
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s) each
 	@for p in $$($(GO) list ./...); do \

@@ -33,11 +33,14 @@ const (
 	keyB = "00-00-b3-ed-44-df-ec-7b-25-2d-9a-32-38-8d-58-61"
 )
 
-// rounds returns full with CLOISTER_E2E=full and short otherwise; a quarter of
+// long reports whether the long crash runs are asked for (make crash).
+func long() bool { return os.Getenv("CLOISTER_CRASH") == "full" }
+
+// rounds returns full with CLOISTER_E2E=full or CLOISTER_CRASH=full and short otherwise; a quarter of
 // that under the race detector.
 func rounds(short, full int) int {
 	switch {
-	case os.Getenv("CLOISTER_E2E") == "full":
+	case os.Getenv("CLOISTER_E2E") == "full", long():
 		return full
 	case underRace:
 		return short / 4

@@ -1,18 +1,12 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -126,64 +120,4 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("%d kills, %d acknowledged versions, none lost", n, syncs)
 	require.Positive(t, syncs)
-}
-
-const childEnv = "CLOISTER_E2E_WRITER"
-
-// TestWriterChild is the process that TestKillProcess kills.
-func TestWriterChild(t *testing.T) {
-	dirs := os.Getenv(childEnv)
-	if dirs == "" {
-		return // only as a child
-	}
-	dir, seed, _ := strings.Cut(dirs, "|")
-	n, _ := strconv.ParseUint(seed, 10, 64)
-	lib, err := libos.Start(context.Background(), libos.Config{Platform: platform(t, "m", "s")})
-	require.NoError(t, err)
-	task := lib.NewTask()
-	mountUnion(t, task, filepath.Join(dir, "lower"), filepath.Join(dir, "upper"), keyA)
-	var from [nFiles]int
-	for f := range nFiles {
-		if data, err := readFile(task, fmt.Sprintf("/data/file%d", f)); err == nil {
-			from[f] = int(binary.LittleEndian.Uint64(data))
-		}
-	}
-	writeUntilStopped(task, rand.New(rand.NewPCG(n, 10)), from, func(file, version int) {
-		fmt.Fprintf(os.Stderr, "acked %d %d\n", file, version)
-	})
-}
-
-// TestKillProcess kills a real process with SIGKILL.
-func TestKillProcess(t *testing.T) {
-	lower, upper := emptyLayers(t)
-	p := platform(t, "m", "s")
-	rng := rand.New(rand.NewPCG(11, 12))
-	var acked [nFiles]int
-	n, syncs := rounds(20, 500), 0
-	for round := range n {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestWriterChild$", "-test.count=1")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d", childEnv, filepath.Dir(upper), round))
-		out, err := cmd.StderrPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		delay := time.Duration(rng.IntN(60_000)) * time.Microsecond
-		timer := time.AfterFunc(delay, func() { cmd.Process.Kill() })
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			var file, version int
-			if _, err := fmt.Sscanf(lines.Text(), "acked %d %d", &file, &version); err == nil {
-				acked[file] = version
-				syncs++
-			}
-		}
-		cmd.Wait()
-		timer.Stop()
-
-		lib, err := libos.Start(context.Background(), libos.Config{Platform: p})
-		require.NoError(t, err)
-		task := lib.NewTask()
-		mountUnion(t, task, lower, upper, keyA)
-		acked = checkVersions(t, task, acked)
-		lib.Kill()
-	}
-	t.Logf("%d processes killed, %d acknowledged versions, none lost", n, syncs)
 }

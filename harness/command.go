@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the flags of harness run.
 type options struct {
-	on              string
+	on, root        string
 	verbose         bool
 	match           string
 	timeout         time.Duration
@@ -91,6 +92,7 @@ Exit status: 0 all passed, 1 some failed, 2 a script that cannot be read or run.
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.on, "on", "libos", "where to run: libos, linux (the real kernel), or fuse (the kernel over our FUSE server); the last two need root")
+	f.StringVar(&o.root, "root", "ramfs", "`type` of the root file system of the library OS: "+strings.Join(libosrun.Roots, ", "))
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print every call with its answer; the output is a script itself")
 	f.StringVar(&o.match, "run", "", "run only scripts whose path matches this `regexp`")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "give up a script after this time")
@@ -108,11 +110,17 @@ Exit status: 0 all passed, 1 some failed, 2 a script that cannot be read or run.
 // system returns a fresh System of the kind that --on names, and the
 // conditions that hold there.
 func (o *options) system() (replay.System, map[string]bool, error) {
+	if o.root != "" && o.root != "ramfs" && o.on != "libos" {
+		return nil, nil, fmt.Errorf("--root=%s: only with --on=libos", o.root)
+	}
+	if o.root != "" && !slices.Contains(libosrun.Roots, o.root) {
+		return nil, nil, fmt.Errorf("--root=%s: one of %s expected", o.root, strings.Join(libosrun.Roots, ", "))
+	}
 	conds := map[string]bool{"libos": false, "linux": false, "fuse": false, "root": os.Geteuid() == 0}
 	switch o.on {
 	case "libos":
 		conds["libos"] = true
-		return &libosrun.System{}, conds, nil
+		return &libosrun.System{Root: o.root}, conds, nil
 	case "linux":
 		if os.Geteuid() != 0 {
 			return nil, nil, errors.New("--on=linux needs root")

@@ -43,6 +43,8 @@ func TestCommandLine(t *testing.T) {
 		{"bad regexp", []string{"run", "--run", "(", "testdata"}, exitBroken, "--run"},
 		{"nothing chosen", []string{"run", "--run", "no-such-script", "testdata"}, exitBroken, "no script to run"},
 		{"unknown system", []string{"run", "--on", "dos", "testdata/open-flags.txt"}, exitBroken, "libos, linux or fuse"},
+		{"unknown root", []string{"run", "--root", "ext4", "testdata/open-flags.txt"}, exitBroken, "ramfs, sefs, unionfs"},
+		{"root elsewhere", []string{"run", "--on", "linux", "--root", "sefs", "testdata/open-flags.txt"}, exitBroken, "only with --on=libos"},
 		{"relative directory", []string{"run", "--below", "x", "testdata/open-flags.txt"}, exitBroken, "absolute path"},
 		{"both forms", []string{"run", "--json", "--tap", "testdata/open-flags.txt"}, exitBroken, "json"},
 		{"bad time", []string{"run", "--timeout", "soon", "testdata/open-flags.txt"}, exitBroken, "--timeout"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"cloister/harness/internal/fuserun"
 	"cloister/harness/internal/libosrun"
@@ -61,6 +62,42 @@ func TestScripts(t *testing.T) {
 			t.Logf("%d scripts are not for %s", skipped, system.on)
 		})
 	}
+}
+
+// TestScriptsOnRoots runs the scripts and traces with SEFS, and with a union of SEFS images, in the place of
+// ramfs as the root. None of them is left out; those that TestScriptsInMounts runs in a union are not run again.
+func TestScriptsOnRoots(t *testing.T) {
+	if inMemory("/dev/shm") {
+		t.Setenv("TMPDIR", "/dev/shm") // hundreds of images: each would wait for the disk
+	}
+	traces, err := filepath.Glob("testdata/traces/*.txt")
+	require.NoError(t, err)
+	for _, root := range []string{"sefs", "unionfs"} {
+		ran := 0
+		for _, path := range append(testdata(t), traces...) {
+			name := scriptName(path)
+			o := options{on: "libos", root: root, timeout: time.Minute}
+			if filepath.Base(filepath.Dir(path)) == "traces" {
+				name, o.below = "trace-"+name, "/tmp/scratch"
+			} else if root == "unionfs" && ordinary.MatchString(name) && !absolute.MatchString(name) {
+				continue
+			}
+			ran++
+			t.Run(root+"/"+name, func(t *testing.T) {
+				v := o.runScript(t.Context(), path, nil)
+				requirePassed(t, v)
+				require.Empty(t, v.SkipReason, "a script of testdata runs on every root")
+				require.Positive(t, v.Calls, "calls made")
+			})
+		}
+		t.Logf("%s: %d scripts and traces", root, ran)
+	}
+}
+
+// inMemory reports whether a directory is on a tmpfs.
+func inMemory(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC
 }
 
 // notOnTmpfs are the traces that the oracle's root cannot answer: it is a tmpfs,

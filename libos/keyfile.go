@@ -18,6 +18,9 @@ import (
 // Errors: those of open(2) as cred; EACCES if the host or other users could read or change the file; EISDIR, or
 // EINVAL for what is no regular file; EINVAL if it holds no key.
 func (l *LibOS) readKeyFile(ctx context.Context, cred *vfs.Cred, path string) (mountopt.Key, error) {
+	if l.ns == nil {
+		return mountopt.Key{}, fmt.Errorf("libos: key file %q for the root itself: %w", path, unix.ENOENT)
+	}
 	key, err := l.keyIn(ctx, cred, path)
 	if err != nil {
 		return mountopt.Key{}, fmt.Errorf("libos: key file %q: %w", path, err)

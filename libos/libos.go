@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"cloister/enclave"
 	"cloister/fs/hostfs"
 	"cloister/fs/ramfs"
@@ -39,6 +41,10 @@ type Config struct {
 	// Counter refuses older states and forks of the images that are mounted for
 	// writing with it; nil: what the host does between mounts is not noticed.
 	Counter enclave.Counter
+
+	// Root is the type of the root file system, as mount(2) has it, and RootData its
+	// options. The default is an empty ramfs. There is no file yet that keyfile= could name.
+	Root, RootData string
 
 	// Mounts are mounted in their order before Start returns.
 	Mounts []mountopt.Mount
@@ -68,10 +74,10 @@ type LibOS struct {
 	closed  bool
 }
 
-// Start starts a library OS and mounts cfg.Mounts. If a mount fails, those
+// Start starts a library OS and mounts its root and cfg.Mounts. If a mount fails, those
 // before it are unmounted again and the error names the entry.
 //
-// Errors: those of mount(2) for the entry.
+// Errors: those of mount(2) for the entry, or the root.
 func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -91,21 +97,27 @@ func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 		PageCacheBytes: cfg.PageCacheBytes,
 		CommitInterval: cfg.CommitInterval,
 	})
+	types := []vfs.FileSystemType{
+		unionfs.NewType(unionfs.Config{Layers: images, KeyFile: l.readKeyFile, Now: cfg.Now, Log: cfg.Log}),
+		hostfs.NewType(hostfs.Config{Host: hostOf(cfg.Platform), Log: cfg.Log, Now: cfg.Now}),
+		images,
+		ramfs.Type{Now: cfg.Now},
+	}
+	root, err := newRoot(ctx, types, &cfg)
+	if err != nil {
+		return nil, fmt.Errorf("libos: start: root: %w", err)
+	}
 	ns, err := vfs.New(vfs.Config{
-		Types: []vfs.FileSystemType{
-			unionfs.NewType(unionfs.Config{Layers: images, KeyFile: l.readKeyFile, Now: cfg.Now, Log: cfg.Log}),
-			hostfs.NewType(hostfs.Config{Host: hostOf(cfg.Platform), Log: cfg.Log, Now: cfg.Now}),
-			images,
-			ramfs.Type{Now: cfg.Now},
-		},
-		Root:        ramfs.New(ramfs.Config{Now: cfg.Now}),
-		RootType:    "ramfs",
+		Types:       types,
+		Root:        root,
+		RootType:    cfg.Root,
 		Now:         cfg.Now,
 		Log:         cfg.Log,
 		MaxMounts:   cfg.MaxMounts,
 		MaxDentries: cfg.MaxDentries,
 	})
 	if err != nil {
+		_ = root.Close(ctx, vfs.AbortClose)
 		return nil, fmt.Errorf("libos: start: %w", err)
 	}
 	l.ns, l.sefs = ns, images
@@ -116,6 +128,22 @@ func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// newRoot makes the root file system and completes cfg.Root.
+//
+// Errors: ENODEV for an unknown type; those of mount(2).
+func newRoot(ctx context.Context, types []vfs.FileSystemType, cfg *Config) (vfs.FileSystem, error) {
+	if cfg.Root == "" && cfg.RootData == "" {
+		cfg.Root = "ramfs"
+		return ramfs.New(ramfs.Config{Now: cfg.Now}), nil
+	}
+	for _, t := range types {
+		if t.Name() == cfg.Root {
+			return t.Mount(ctx, vfs.MountRequest{Source: "none", Data: cfg.RootData, Cred: vfs.RootCred()})
+		}
+	}
+	return nil, fmt.Errorf("unknown type %q: %w", cfg.Root, unix.ENODEV)
 }
 
 // hostOf returns what HostFS makes its calls on: in an SGX enclave there is

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cloister/enclave/sim"
+	"cloister/fs/sefs"
 	"cloister/libos"
 	"cloister/mountopt"
 	"cloister/syscall"
@@ -147,6 +148,46 @@ func TestCloseHidden(t *testing.T) {
 	task = l.NewTask()
 	require.Equal(t, "kept", read(t, task, "/m/f"))
 	task.Exit()
+	require.NoError(t, l.Close(t.Context()))
+}
+
+// TestRoot starts on an image instead of an empty ramfs, and finds again what was there.
+func TestRoot(t *testing.T) {
+	dir := t.TempDir()
+	key := ",key=" + keyText
+	cfg := libos.Config{Root: "sefs", RootData: "dir=" + dir + key}
+	for n := range 2 {
+		l, err := libos.Start(t.Context(), cfg)
+		require.NoError(t, err)
+		task := l.NewTask()
+		if n == 0 {
+			write(t, task, "/f", "kept", false)
+		}
+		require.Equal(t, "kept", read(t, task, "/f"))
+		var st unix.Statfs_t
+		require.NoError(t, task.Statfs("/", &st))
+		require.EqualValues(t, sefs.Magic, st.Type)
+		require.ErrorIs(t, task.Umount("/"), unix.EPERM)
+		task.Exit()
+		require.NoError(t, l.Close(t.Context()))
+	}
+	for name, row := range map[string]struct {
+		cfg  libos.Config
+		want unix.Errno
+	}{
+		"unknown type": {libos.Config{Root: "nosuchfs"}, unix.ENODEV},
+		"no type":      {libos.Config{RootData: "dir=" + dir}, unix.ENODEV},
+		"options":      {libos.Config{Root: "sefs"}, unix.EINVAL},
+		"key file":     {libos.Config{Root: "sefs", RootData: "dir=" + dir + ",keyfile=/key"}, unix.ENOENT},
+		"a mount fails": {libos.Config{Root: "sefs", RootData: "dir=" + dir + key,
+			Mounts: []mountopt.Mount{{Target: "/f", Type: "ramfs"}}}, unix.ENOTDIR},
+	} {
+		_, err := libos.Start(t.Context(), row.cfg)
+		require.ErrorIs(t, err, row.want, name)
+	}
+	// Nothing of that is left in use.
+	l, err := libos.Start(t.Context(), cfg)
+	require.NoError(t, err)
 	require.NoError(t, l.Close(t.Context()))
 }
 

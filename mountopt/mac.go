@@ -3,6 +3,7 @@ package mountopt
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,3 +30,45 @@ func ParseMAC(text string) (MAC, error) {
 
 // String returns the digits in lower case.
 func (m MAC) String() string { return hex.EncodeToString(m[:]) }
+
+// noMAC stands for none in a RootMACs option.
+const noMAC = "-"
+
+// parseMACs reads the value of a RootMACs option.
+func (val *value) parseMACs(text string) (reason string) {
+	for elem := range strings.SplitSeq(text, ":") {
+		if elem == noMAC {
+			val.macs = append(val.macs, nil)
+			continue
+		}
+		mac, err := ParseMAC(elem)
+		if err != nil {
+			return `has an element that ` + badMAC + `, or "-"`
+		}
+		val.macs = append(val.macs, &mac)
+	}
+	return ""
+}
+
+// A Layer is a lower directory of a union.
+type Layer struct {
+	Dir string // on the host
+	MAC *MAC   // that its image must have; nil: any
+}
+
+// Layers returns the layers in dirs, with the MACs of all of them or, if macs is empty, without.
+//
+// Errors: EINVAL if the numbers differ.
+func Layers(dirs []string, macs []*MAC) ([]Layer, error) {
+	if len(macs) > 0 && len(macs) != len(dirs) {
+		return nil, fmt.Errorf("mountopt: %d MACs for %d layers: %w", len(macs), len(dirs), unix.EINVAL)
+	}
+	layers := make([]Layer, len(dirs))
+	for i, dir := range dirs {
+		layers[i].Dir = dir
+		if len(macs) > 0 {
+			layers[i].MAC = macs[i]
+		}
+	}
+	return layers, nil
+}

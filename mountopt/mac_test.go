@@ -53,3 +53,32 @@ func TestMACOption(t *testing.T) {
 		require.ErrorContains(t, err, says, data)
 	}
 }
+
+func TestMACsOption(t *testing.T) {
+	spec := mountopt.Spec{mountopt.RootMACs("mac")}
+	v, err := spec.Parse("mac=-:" + strings.ToUpper(macText) + ":-")
+	require.NoError(t, err)
+	macs := v.MACs("mac")
+	require.Len(t, macs, 3)
+	require.Nil(t, macs[0])
+	require.Equal(t, macText, macs[1].String())
+	require.Nil(t, macs[2])
+	require.Equal(t, "mac=-:"+macText+":-", v.String())
+
+	layers, err := mountopt.Layers([]string{"a", "b", "c"}, macs)
+	require.NoError(t, err)
+	require.Equal(t, []mountopt.Layer{{Dir: "a"}, {Dir: "b", MAC: macs[1]}, {Dir: "c"}}, layers)
+	layers, err = mountopt.Layers([]string{"a"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, []mountopt.Layer{{Dir: "a"}}, layers)
+	_, err = mountopt.Layers([]string{"a"}, macs)
+	require.ErrorIs(t, err, unix.EINVAL)
+
+	for _, text := range []string{"", ":", "-:", "--", macText + ":", macText[1:], macText + "-" + macText} {
+		_, err := spec.Parse("mac=" + text)
+		require.ErrorIs(t, err, unix.EINVAL, text)
+	}
+	v, err = spec.Parse("")
+	require.NoError(t, err)
+	require.Nil(t, v.MACs("mac"))
+}

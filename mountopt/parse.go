@@ -104,6 +104,9 @@ func (val *value) parse(o Option, text string) (reason string) {
 		return ""
 	}
 
+	if o.kind == kindMACs {
+		return val.parseMACs(text)
+	}
 	if text, ok = unescape(text, ':'); !ok {
 		return badEscape
 	}

@@ -31,6 +31,7 @@ const (
 	kindFlag
 	kindSecret
 	kindMAC
+	kindMACs
 )
 
 // MaxMode is the largest value of an Octal option: all permission bits with
@@ -85,6 +86,10 @@ func Secret(name string) Option { return Option{name: name, kind: kindSecret} }
 // RootMAC declares an option whose value is a MAC in the form that ParseMAC
 // takes. Read it with Values.MAC.
 func RootMAC(name string) Option { return Option{name: name, kind: kindMAC} }
+
+// RootMACs declares an option whose value is one or more MACs, or "-" for none, with ':'
+// between them. Read it with Values.MACs.
+func RootMACs(name string) Option { return Option{name: name, kind: kindMACs} }
 
 // Required returns o as an option that must be given.
 func (o Option) Required() Option {

@@ -23,6 +23,7 @@ type value struct {
 	num  uint64
 	key  Key
 	mac  MAC
+	macs []*MAC
 }
 
 // Has tells whether the option was given.
@@ -53,6 +54,10 @@ func (v Values) Key(name string) Key { return v.get(name, kindSecret).key }
 
 // MAC returns the value of a RootMAC option, zero if it was not given.
 func (v Values) MAC(name string) MAC { return v.get(name, kindMAC).mac }
+
+// MACs returns the elements of a RootMACs option, nil for "-"; nil if it was not given. The
+// caller owns the slice.
+func (v Values) MACs(name string) []*MAC { return slices.Clone(v.get(name, kindMACs).macs) }
 
 func (v Values) get(name string, kinds ...kind) *value {
 	i := v.spec.index(name)
@@ -91,6 +96,17 @@ func (v Values) String() string {
 			}
 		case kindMAC:
 			b.WriteString(val.mac.String())
+		case kindMACs:
+			for j, mac := range val.macs {
+				if j > 0 {
+					b.WriteByte(':')
+				}
+				if mac == nil {
+					b.WriteString(noMAC)
+				} else {
+					b.WriteString(mac.String())
+				}
+			}
 		case kindOctal:
 			b.WriteString(strconv.FormatUint(val.num, 8))
 		case kindUint, kindSize, kindCount:

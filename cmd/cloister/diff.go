@@ -60,23 +60,27 @@ func (d *differ) run(cmd *cobra.Command, args []string) error {
 	if d.old.keys.stdin() && d.new.keys.stdin() {
 		return usage("standard input cannot be both keys; name a file")
 	}
-	second := &d.new.keys
-	if !second.used(cmd) {
-		second = &d.old.keys
+	shared := !d.new.keys.used(cmd)
+	if shared {
+		mac := d.new.keys.mac
+		d.new.keys = d.old.keys
+		d.new.keys.second, d.new.keys.mac = true, mac
 	}
-	for i, keys := range []*keyFlags{&d.old.keys, second} {
-		if err := checkHeader(args[i], keys.given()); err != nil {
+	for i, flags := range []*imageFlags{&d.old, &d.new} {
+		flags.keys.locked = flags.upper != ""
+		if err := flags.keys.checkHeader(d.std, args[i]); err != nil {
 			return err
 		}
 	}
+	d.old.keys.locked = d.old.keys.locked || shared && d.new.keys.locked
 	key, platform, err := d.old.keys.load(cmd, d.std)
 	if err != nil {
 		return err
 	}
 	defer key.Wipe()
 	key2, platform2 := key, platform
-	if second != &d.old.keys {
-		if key2, platform2, err = second.load(cmd, d.std); err != nil {
+	if !shared {
+		if key2, platform2, err = d.new.keys.load(cmd, d.std); err != nil {
 			return err
 		}
 		defer key2.Wipe()

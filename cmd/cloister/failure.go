@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"cloister/fs/sefs"
+
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
@@ -102,6 +104,9 @@ func asFailure(err error) *failure {
 
 // codeFor is the exit code of the failure in a command.
 func (f *failure) codeFor(cmd *cobra.Command) int {
+	if !f.quiet && cmd != nil && cmd.Annotations[usageCode] == fsckCodes {
+		return fsckCode(f.code)
+	}
 	if f.code == exitUsage && !f.quiet && cmd != nil && cmd.Annotations[usageCode] != "" {
 		return exitHost
 	}
@@ -118,12 +123,20 @@ func imageFailure(image string, err error) error {
 		return err
 	case errors.Is(err, unix.EBUSY):
 		return fail(exitInUse, image, err, "end the command that uses it")
+	case isRootMAC(err):
+		return fail(exitKey, image, err, "it is not the image that --mac names, or not in that state")
 	case errors.Is(err, unix.EACCES):
 		return fail(exitKey, image, err, "give the keys that it was built with (--image-key, --sign-key), on the same machine")
 	case errors.Is(err, unix.EROFS):
 		return fail(exitImage, image, err, "use --read-only")
 	}
 	return fail(exitImage, image, err, "")
+}
+
+// isRootMAC reports whether an image is refused because of its root MAC.
+func isRootMAC(err error) bool {
+	e, ok := errors.AsType[*sefs.KeyError](err)
+	return ok && e.Problem == sefs.KeyRoot
 }
 
 // output is the error of writing to standard output.

@@ -21,6 +21,7 @@ type imageFlags struct {
 
 func (f *imageFlags) register(cmd *cobra.Command) {
 	f.keys.register(cmd)
+	f.keys.registerMAC(cmd)
 	cmd.Flags().StringVar(&f.upper, f.keys.name("upper"), "", "`DIR` with the changes above the image")
 }
 
@@ -60,7 +61,8 @@ func (f *imageFlags) read(cmd *cobra.Command, std streams, image string, do func
 	if err := f.check(cmd, image); err != nil {
 		return err
 	}
-	if err := checkHeader(image, f.keys.given()); err != nil {
+	f.keys.locked = f.upper != ""
+	if err := f.keys.checkHeader(std, image); err != nil {
 		return err
 	}
 	key, platform, err := f.keys.load(cmd, std)
@@ -74,7 +76,7 @@ func (f *imageFlags) read(cmd *cobra.Command, std streams, image string, do func
 // readWith is read with a key that has been loaded.
 func (f *imageFlags) readWith(ctx context.Context, image string, key mountopt.Key, platform enclave.Platform, do func(ctx context.Context, i *instance.Instance) error) (err error) {
 	i, err := instance.Open(ctx, instance.Config{
-		Image: image, Upper: f.upper, ReadOnly: true, Key: key, Platform: platform,
+		Image: image, Upper: f.upper, ReadOnly: true, Key: key, Platform: platform, MAC: f.keys.mac, Unpinned: true,
 	})
 	if err != nil {
 		return imageFailure(image, err)

@@ -82,7 +82,7 @@ func (m *importer) run(cmd *cobra.Command, image string, sources []string) error
 		if dir == "" {
 			continue
 		}
-		if err := checkHeader(dir, m.flags.keys.given()); err != nil {
+		if err := m.flags.keys.checkHeader(m.std, dir); err != nil {
 			return err
 		}
 	}
@@ -91,7 +91,7 @@ func (m *importer) run(cmd *cobra.Command, image string, sources []string) error
 		return err
 	}
 	ctx := cmd.Context()
-	i, err := instance.Open(ctx, instance.Config{Image: image, Upper: m.flags.upper, Held: true, Key: key, Platform: platform})
+	i, err := instance.Open(ctx, instance.Config{Image: image, Upper: m.flags.upper, Held: true, Key: key, Platform: platform, MAC: m.flags.keys.mac, Unpinned: true})
 	key.Wipe()
 	if err != nil {
 		return imageFailure(image, err)

@@ -17,11 +17,25 @@ import (
 // checkHeader looks at what an image's header says about its key before any key is
 // used, so that a refusal can say why. The header is not authenticated: opening the
 // image decides.
-func checkHeader(image string, keyGiven bool) error {
+func (k *keyFlags) checkHeader(std streams, image string) error {
 	info, err := sefs.Inspect(image)
-	switch {
-	case err != nil:
+	if err != nil {
 		return imageFailure(image, err)
+	}
+	k.checked = true
+	if info.Integrity {
+		if k.mac == nil {
+			fmt.Fprintf(std.err, "cloister: note: %s is integrity-only, and only checked against its own root MAC; --%s checks that it is the image you mean\n", image, k.name("mac"))
+		}
+		return nil
+	}
+	k.locked = true
+	return checkKeys(image, info, k.given())
+}
+
+// checkKeys says whether the keys that are given can be those of an encrypted image.
+func checkKeys(image string, info sefs.Info, keyGiven bool) error {
+	switch {
 	case keyGiven && !info.Given:
 		return fail(exitKey, image, errors.New("it was built without a key and is sealed to an enclave"), "leave --image-key out")
 	case !info.Sealed && !keyGiven:
@@ -40,7 +54,8 @@ func checkHeader(image string, keyGiven bool) error {
 type imageInfo struct {
 	Image    string `json:"image"`
 	UUID     string `json:"uuid"`
-	Key      string `json:"key"`                // "sealed" if a slot is, else "given"
+	Mode     string `json:"mode"`               // "encrypted" or "integrity"
+	Key      string `json:"key"`                // "sealed" if a slot is, else "given"; "none" for mode integrity
 	Platform string `json:"platform,omitempty"` // sealed
 	Policy   string `json:"policy,omitempty"`   // sealed
 
@@ -56,9 +71,18 @@ type imageInfo struct {
 	// The tool asks no counter.
 	Freshness string `json:"freshness,omitempty"`
 	MAC       string `json:"root_mac,omitempty"` // of the newest state, for the mount option mac=
+	Pinned    bool   `json:"pinned"`             // it is the one that --mac names
 
 	Upper *imageInfo `json:"upper,omitempty"` // the layer of --upper
+
+	header sefs.Info
 }
+
+// Modes of an image.
+const (
+	modeEncrypted = "encrypted"
+	modeIntegrity = "integrity"
+)
 
 type imageCounts struct {
 	UsedBytes int64  `json:"used_bytes"` // blocks in use inside
@@ -77,7 +101,7 @@ func newInfo(std streams) *cobra.Command {
 		Short: "Say what an image is",
 		Long: "Say what an image is. Without a key this is what its header says, which is not authenticated.\n" +
 			"With --image-key, or with --sign-key or --machine-secret for a sealed image, the image is opened, which verifies\n" +
-			"the header, and counts are added.",
+			"the header, and counts are added. An integrity-only image has no key and is opened always.",
 		Args:    exactArgs("IMG"),
 		Example: "  cloister info --json app.img\n  cloister info --image-key app.key app.img",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -109,6 +133,7 @@ func newInfo(std streams) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().StringVar(&upper, "upper", "", "`DIR` with changes above the image: say what it is too")
 	keys.register(cmd)
+	keys.registerMAC(cmd)
 	return cmd
 }
 
@@ -129,11 +154,13 @@ func inspect(cmd *cobra.Command, std streams, images []string, keys *keyFlags) (
 		info.set(header)
 		infos = append(infos, info)
 	}
-	if !keys.used(cmd) {
-		return infos, nil
-	}
-	for _, image := range images {
-		if err := checkHeader(image, keys.given()); err != nil {
+	keys.checked = true
+	for _, info := range infos {
+		if info.Mode == modeIntegrity || !keys.used(cmd) {
+			continue
+		}
+		keys.locked = true
+		if err := checkKeys(info.Image, info.header, keys.given()); err != nil {
 			return nil, err
 		}
 	}
@@ -142,8 +169,15 @@ func inspect(cmd *cobra.Command, std streams, images []string, keys *keyFlags) (
 		return nil, err
 	}
 	defer key.Wipe()
-	for _, info := range infos {
-		if err := info.verify(cmd.Context(), key, platform); err != nil {
+	for n, info := range infos {
+		if info.Mode != modeIntegrity && !keys.used(cmd) {
+			continue
+		}
+		mac := keys.mac
+		if n > 0 { // it names the image, not the layer above
+			mac = nil
+		}
+		if err := info.verify(cmd.Context(), key, platform, mac); err != nil {
 			return nil, err
 		}
 	}
@@ -151,15 +185,20 @@ func inspect(cmd *cobra.Command, std streams, images []string, keys *keyFlags) (
 }
 
 // verify opens the image, which authenticates its header, and adds counts.
-func (i *imageInfo) verify(ctx context.Context, key mountopt.Key, platform enclave.Platform) error {
-	fs, err := sefs.Open(ctx, i.Image, sefs.OpenConfig{Access: sefs.ReadOnly, Key: key, Platform: platform})
+func (i *imageInfo) verify(ctx context.Context, key mountopt.Key, platform enclave.Platform, mac *mountopt.MAC) error {
+	fs, err := sefs.Open(ctx, i.Image, sefs.OpenConfig{
+		Access: sefs.ReadOnly, Key: key, Platform: platform, MAC: mac, Unpinned: true,
+	})
 	if err != nil {
 		return imageFailure(i.Image, err)
 	}
 	i.set(fs.Info())
 	stats := fs.Stats()
-	i.Verified, i.Freshness, i.MAC = true, "mount", fs.RootMAC().String()
-	if fs.Freshness().Counter {
+	i.Verified, i.Freshness, i.MAC, i.Pinned = true, "mount", fs.RootMAC().String(), mac != nil
+	switch {
+	case i.Mode == modeIntegrity:
+		i.Freshness = "" // it never changes
+	case fs.Freshness().Counter:
 		i.Freshness = "counter"
 	}
 	i.Counts = &imageCounts{
@@ -178,12 +217,16 @@ func (i *imageInfo) verify(ctx context.Context, key mountopt.Key, platform encla
 const blockSize = 4096 // bytes; the unit of BlocksUsed
 
 func (i *imageInfo) set(h sefs.Info) {
-	i.UUID, i.Key, i.Platform, i.Policy, i.Keys = h.UUID, "given", "", "", nil
+	i.header, i.Mode = h, modeEncrypted
+	i.UUID, i.Key, i.Platform, i.Policy, i.Keys = h.UUID, "given", "", "", []string{}
 	for _, slot := range h.Slots {
 		i.Keys = append(i.Keys, slot.Kind.String())
 	}
 	if h.Sealed {
 		i.Key, i.Platform, i.Policy = "sealed", h.Platform, h.Policy
+	}
+	if h.Integrity {
+		i.Mode, i.Key = modeIntegrity, "none"
 	}
 }
 
@@ -192,7 +235,10 @@ func (i *imageInfo) print(w io.Writer) error {
 	if i.Key == "sealed" {
 		key = fmt.Sprintf("sealed by platform %q, policy %q", i.Platform, i.Policy)
 	}
-	if len(i.Keys) > 1 {
+	switch {
+	case i.Mode == modeIntegrity:
+		key = "none: integrity only (SHA-256), deterministic, never changed"
+	case len(i.Keys) > 1:
 		key = fmt.Sprintf("%d slots: %s (see cloister key list)", len(i.Keys), strings.Join(i.Keys, ", "))
 	}
 	if _, err := fmt.Fprintf(w, "image     %s\nuuid      %s\nkey       %s\n", i.Image, i.UUID, key); err != nil {
@@ -203,6 +249,15 @@ func (i *imageInfo) print(w io.Writer) error {
 		return err
 	}
 	c := i.Counts
+	if i.Mode == modeIntegrity {
+		pinned := "no: anybody can make such an image; compare the root MAC, or give it with --mac"
+		if i.Pinned {
+			pinned = "yes: it has the root MAC of --mac"
+		}
+		_, err := fmt.Fprintf(w, "verified  yes\nroot mac  %s\npinned    %s\nused      %s\non host   %s in %d segments\ninodes    numbered up to %d\n",
+			i.MAC, pinned, size(c.UsedBytes), size(c.HostBytes), c.Segments, c.NextInode-1)
+		return err
+	}
 	fresh := "within a mount; an older copy of the whole image is not noticed"
 	if i.Freshness == "counter" {
 		fresh = "under a counter, which this tool does not ask; enclaves that have it refuse older copies"

@@ -23,6 +23,16 @@ type keyFlags struct {
 
 	keyFD  int      // 0: none
 	keyCmd []string // a program and its arguments
+
+	macText string
+	mac     *mountopt.MAC // that the image must have; nil: any. check sets it
+
+	checked, locked bool // headers were looked at; one of the images has a key
+}
+
+// registerMAC adds --mac, which says which image is meant.
+func (k *keyFlags) registerMAC(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&k.macText, k.name("mac"), "", "root MAC that the image must have, `HEX` as build and info print it")
 }
 
 func (k *keyFlags) register(cmd *cobra.Command) {
@@ -70,6 +80,13 @@ func (k *keyFlags) check(cmd *cobra.Command) error {
 			return usage("--" + name + " is empty")
 		}
 	}
+	if f := cmd.Flags().Lookup(k.name("mac")); f != nil && f.Changed {
+		mac, err := mountopt.ParseMAC(k.macText)
+		if err != nil {
+			return usage("--" + k.name("mac") + " takes 64 hex digits")
+		}
+		k.mac = &mac
+	}
 	if cmd.Flags().Changed(k.name("key-fd")) && k.keyFD < 3 {
 		return usage("--" + k.name("key-fd") + " is a number from 3; for standard input there is --image-key -")
 	}
@@ -89,6 +106,12 @@ func (k *keyFlags) check(cmd *cobra.Command) error {
 func (k *keyFlags) load(cmd *cobra.Command, std streams) (key mountopt.Key, platform enclave.Platform, err error) {
 	if err := k.check(cmd); err != nil {
 		return key, nil, err
+	}
+	if k.checked && !k.locked {
+		if k.given() {
+			return key, nil, &failure{code: exitKey, reason: "the image is integrity-only and has no key", next: "leave the key out"}
+		}
+		return key, nil, nil
 	}
 	if k.signTool != "" {
 		if _, err := os.Stat(k.signTool); err != nil {

@@ -45,6 +45,7 @@ func newMount(std streams) *cobra.Command {
 	f.BoolVar(&m.readOnly, "read-only", false, "change nothing")
 	f.BoolVar(&m.allowOther, "allow-other", false, "let other users in, as far as file modes allow")
 	m.keys.register(cmd)
+	m.keys.registerMAC(cmd)
 	m.keys.registerSignTool(cmd)
 	return cmd
 }
@@ -64,7 +65,7 @@ func (m *mounter) run(cmd *cobra.Command, path string) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(m.std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cfg := instance.Config{Image: m.image, Upper: m.upper, ReadOnly: m.readOnly, Key: key, Platform: platform, Log: log}
+	cfg := instance.Config{Image: m.image, Upper: m.upper, ReadOnly: m.readOnly, Key: key, Platform: platform, MAC: m.keys.mac, Unpinned: true, Log: log}
 	undo, err := m.makeUpper()
 	if err != nil {
 		key.Wipe()
@@ -129,7 +130,8 @@ func (m *mounter) check(cmd *cobra.Command, path string) error {
 			return fail(exitMountPoint, path, unix.EINVAL, "it lies inside "+abs+"; choose another directory")
 		}
 	}
-	return checkHeader(m.image, m.keys.given())
+	m.keys.locked = m.upper != ""
+	return m.keys.checkHeader(m.std, m.image)
 }
 
 func (m *mounter) checkTarget(path string) error {

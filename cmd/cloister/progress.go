@@ -25,18 +25,23 @@ func treeProgress(std streams, t treecopy.Totals) *progress {
 
 // newProgress expects total bytes; -1: nobody knows how many.
 func newProgress(std streams, total int64, what string) *progress {
-	f, ok := std.err.(*os.File)
-	if !ok || !isTerminal(f) {
+	if !shown(std) {
 		return &progress{}
 	}
 	return &progress{bar: progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(f),
+		progressbar.OptionSetWriter(std.err),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionSetWidth(40),
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionClearOnFinish(),
 	)}
+}
+
+// shown reports whether a bar is seen.
+func shown(std streams) bool {
+	f, ok := std.err.(*os.File)
+	return ok && isTerminal(f)
 }
 
 func isTerminal(f *os.File) bool {

@@ -15,8 +15,8 @@ type run struct {
 	err       error // of the test itself
 }
 
-func newRun() *run {
-	return &run{linux: newRecord(), ours: newRecord(), performed: make(chan struct{}, 1)}
+func newRun(target *target) *run {
+	return &run{linux: newRecord(target), ours: newRecord(target), performed: make(chan struct{}, 1)}
 }
 
 // comparison compares worlds.
@@ -40,8 +40,8 @@ type difference struct {
 // OS does its part of this one. It stops at the first difference.
 func (c *comparison) worlds(first, n, length int) (*difference, error) {
 	ready, free := make(chan *run, 1), make(chan *run, 2)
-	free <- newRun()
-	free <- newRun()
+	free <- newRun(c.target)
+	free <- newRun(c.target)
 	go func() {
 		defer close(ready)
 		g := newGenerator(c.target, c.seed)
@@ -77,7 +77,7 @@ func (c *comparison) worlds(first, n, length int) (*difference, error) {
 
 // ours makes the calls of r on the library OS and compares.
 func (c *comparison) ours(r *run) (*difference, error) {
-	l, err := newLibOS(c.target, c.dir)
+	l, err := newLibOS(c.target, c.dir, r.world)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (c *comparison) ours(r *run) (*difference, error) {
 		}
 		c.compared++
 		o := &r.ops[i]
-		if o.tick && c.target.hostfs {
+		if o.tick && c.target.is(hostFS) {
 			waitForTick()
 		}
 		r.ours.perform(l.tasks[o.task], o)
@@ -106,9 +106,9 @@ func (c *comparison) ours(r *run) (*difference, error) {
 }
 
 // replay compares one sequence of ops.
-func (c *comparison) replay(ops []op) (*difference, error) {
-	r := newRun()
-	r.ops = ops
+func (c *comparison) replay(world int, ops []op) (*difference, error) {
+	r := newRun(c.target)
+	r.world, r.ops = world, ops
 	if err := c.kernel.perform(r); err != nil {
 		return nil, err
 	}

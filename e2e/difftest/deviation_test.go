@@ -12,7 +12,7 @@ import (
 // each file system. Calls that meet one are made on neither system.
 type deviation struct {
 	reason  string
-	hostfs  bool // of HostFS only
+	of      fsType // only of these; 0: of all
 	applies func(t *thread, o *op) bool
 }
 
@@ -45,15 +45,15 @@ var deviations = map[callNr][]deviation{
 			applies: func(t *thread, o *op) bool { return o.flags&unix.AT_EMPTY_PATH != 0 && t.euid != 0 },
 		},
 	},
-	callOpenat:  {{reason: special, applies: opensSpecial}, {reason: unnamed, hostfs: true, applies: opensUnnamed}},
-	callOpenat2: {{reason: special, applies: opensSpecial}, {reason: unnamed, hostfs: true, applies: opensUnnamed}},
+	callOpenat:  {{reason: special, applies: opensSpecial}, {reason: unnamed, of: hostFS, applies: opensUnnamed}},
+	callOpenat2: {{reason: special, applies: opensSpecial}, {reason: unnamed, of: hostFS, applies: opensUnnamed}},
 	callMknodat: {
 		{
 			reason:  "a character device 0:0 is a whiteout, which counts as absent when its name is made (vfs.Create)",
 			applies: func(t *thread, o *op) bool { return o.mode&unix.S_IFMT == unix.S_IFCHR && o.n == 0 },
 		},
 		{
-			reason: "HostFS makes no special files (docs/hostfs.md)", hostfs: true,
+			reason: "HostFS makes no special files (docs/hostfs.md)", of: hostFS,
 			applies: func(t *thread, o *op) bool {
 				switch o.mode & unix.S_IFMT {
 				case unix.S_IFSOCK, unix.S_IFIFO, unix.S_IFCHR, unix.S_IFBLK:
@@ -63,17 +63,34 @@ var deviations = map[callNr][]deviation{
 			},
 		},
 	},
+	callFstat:     {{reason: counted, of: unionFS, applies: onNameless}},
+	callFstatat:   {{reason: counted, of: unionFS, applies: onNameless}},
+	callFchmod:    {{reason: nameless, of: unionFS, applies: onNameless}},
+	callFchown:    {{reason: nameless, of: unionFS, applies: onNameless}},
+	callFchmodat2: {{reason: nameless, of: unionFS, applies: onNameless}},
+	callFchownat:  {{reason: nameless, of: unionFS, applies: onNameless}},
+	callUtimensat: {{reason: nameless, of: unionFS, applies: onNameless}},
+	callSetxattr: {
+		{reason: nameless, of: unionFS, applies: onNameless},
+		{
+			reason: "overlayfs copies a file up before it finds that the attribute cannot be set (fs/overlayfs/xattrs.c: ovl_xattr_set)", of: unionFS,
+			applies: func(t *thread, o *op) bool {
+				return o.flags != 0 || !strings.Contains(strings.TrimSuffix(o.path2.s, "."), ".") || o.path2.s == "bad.a"
+			},
+		},
+	},
+	callRemovexattr: {{reason: nameless, of: unionFS, applies: onNameless}},
 	callFcntl: {
 		{
-			reason: "the host keeps the access time as the file was opened, whatever F_SETFL says of O_NOATIME later (docs/hostfs.md)", hostfs: true,
+			reason: "the host keeps the access time as the file was opened, whatever F_SETFL says of O_NOATIME later (docs/hostfs.md)", of: hostFS,
 			applies: func(t *thread, o *op) bool { return o.flags == unix.F_SETFL && o.n&unix.O_NOATIME != 0 },
 		},
 	},
-	callRead:  {{reason: positions, hostfs: true, applies: onDir}, {reason: nothing, applies: readsNothing}},
-	callReadv: {{reason: positions, hostfs: true, applies: onDir}, {reason: nothing, applies: readsNothing}},
+	callRead:  {{reason: positions, of: hostFS, applies: onDir}, {reason: nothing, applies: readsNothing}},
+	callReadv: {{reason: positions, of: hostFS, applies: onDir}, {reason: nothing, applies: readsNothing}},
 	callGetdents: {
 		{
-			reason: "HostFS reads directories ahead, so the host does not see each access (docs/hostfs.md)", hostfs: true,
+			reason: "HostFS reads directories ahead, so the host does not see each access (docs/hostfs.md)", of: hostFS,
 			applies: func(t *thread, o *op) bool { return t.isDir(o.fd) && t.st.Atim.Sec < runSec },
 		},
 	},
@@ -87,7 +104,7 @@ var deviations = map[callNr][]deviation{
 			applies: func(t *thread, o *op) bool { return (o.off != 0 || o.flags != unix.SEEK_SET) && t.isDir(o.fd) },
 		},
 		{
-			reason: "HostFS does not know the largest offset of the host's file system", hostfs: true,
+			reason: "HostFS does not know the largest offset of the host's file system", of: hostFS,
 			applies: func(t *thread, o *op) bool { return o.off >= 1<<44 || o.off <= -1<<44 },
 		},
 		{
@@ -104,6 +121,18 @@ var deviations = map[callNr][]deviation{
 				to, e2 := t.fstat(o.fd2)
 				return e == 0 && e2 == 0 && from == to
 			},
+		},
+	},
+	callListxattr: {
+		{
+			reason: "the size that overlayfs asks for counts records that it does not list (fs/overlayfs/xattrs.c: ovl_listxattr)", of: unionFS,
+			applies: func(t *thread, o *op) bool { return o.n < 1000 },
+		},
+	},
+	callPwritev2: {
+		{
+			reason: "RWF_NOAPPEND does not reach the file below an overlay, which is open with O_APPEND too (fs/backing-file.c)", of: unionFS,
+			applies: func(t *thread, o *op) bool { return o.n&unix.RWF_NOAPPEND != 0 },
 		},
 	},
 	callTruncate: {
@@ -131,11 +160,20 @@ func readsNothing(t *thread, o *op) bool {
 	return n == 0 && !t.isDir(o.fd)
 }
 
+const nameless = "overlayfs copies a file up that has no name any more to where its name was, or fails as that is taken (docs/unionfs.md)"
+
+const counted = "overlayfs still counts a name of a lower file that has lost its only one (docs/unionfs.md)"
+
+// onNameless reports whether o is on a descriptor of a file without a name.
+func onNameless(t *thread, o *op) bool {
+	return (o.path == nil || o.path.s == "") && t.isNameless(o.fd)
+}
+
 // deviation returns what o meets, nil if nothing.
 func (tg *target) deviation(t *thread, o *op) *deviation {
 	list := deviations[o.call]
 	for i := range list {
-		if d := &list[i]; (tg.hostfs || !d.hostfs) && d.applies(t, o) {
+		if d := &list[i]; (d.of == 0 || tg.is(d.of)) && d.applies(t, o) {
 			return d
 		}
 	}

@@ -1,8 +1,9 @@
 // Package difftest makes the same random system calls on the library OS and on
 // the real kernel and compares every result.
 //
-// A world is an empty file system with four processes on each side: ramfs and
-// the kernel's tmpfs, or HostFS and a directory of the kind that it stands on.
+// A world is an empty file system with four processes on each side: ramfs or SEFS
+// and the kernel's tmpfs, HostFS and a directory of the kind that it stands on, or
+// UnionFS and the kernel's overlayfs, which begin as plain layers (layer_test.go).
 // Each process has its own ids, umask, working directory and descriptors; on the
 // kernel it is a thread, in a private mount namespace. A run makes many worlds,
 // of some thousand calls each, and is the same for the same seed. On a
@@ -35,26 +36,56 @@ var (
 
 // A target is what is compared.
 type target struct {
-	hostfs bool   // HostFS on a directory of the machine; else ramfs
-	disk   bool   // a directory of the machine's disk; else of a tmpfs
-	parent string // where such a directory can be made
+	fs     fsType
+	disk   bool   // HostFS on a directory of the machine's disk; else of a tmpfs
+	parent string // where directories for it can be made
 	ops    int    // by default
 }
 
+// fsType is the type of the root of a world; several can be in a set.
+type fsType uint8
+
+const (
+	ramFS fsType = 1 << iota
+	hostFS
+	seFS
+	unionFS // of SEFS images
+
+	onImages = seFS | unionFS
+)
+
+// is reports whether the target's type is in set.
+func (tg *target) is(set fsType) bool { return tg.fs&set != 0 }
+
 func TestRamfs(t *testing.T) {
-	compare(t, &target{ops: 200_000})
+	compare(t, &target{fs: ramFS, ops: 200_000})
+}
+
+func TestSefs(t *testing.T) {
+	compare(t, &target{fs: seFS, parent: onTmpfs(t), ops: 60_000})
+}
+
+func TestUnionfs(t *testing.T) {
+	testenv.NeedKernelOverlay(t)
+	compare(t, &target{fs: unionFS, parent: onTmpfs(t), ops: 60_000})
 }
 
 func TestHostfsOnTmpfs(t *testing.T) {
-	var st unix.Statfs_t
-	if unix.Statfs("/dev/shm", &st) != nil || st.Type != unix.TMPFS_MAGIC {
-		t.Fatal("needs a tmpfs on /dev/shm")
-	}
-	compare(t, &target{hostfs: true, parent: "/dev/shm", ops: 80_000})
+	compare(t, &target{fs: hostFS, parent: onTmpfs(t), ops: 80_000})
 }
 
 func TestHostfsOnDisk(t *testing.T) {
-	compare(t, &target{hostfs: true, disk: true, parent: os.TempDir(), ops: 40_000})
+	compare(t, &target{fs: hostFS, disk: true, parent: os.TempDir(), ops: 40_000})
+}
+
+// onTmpfs returns a directory of the machine that is in memory.
+func onTmpfs(t *testing.T) string {
+	const dir = "/dev/shm"
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil || st.Type != unix.TMPFS_MAGIC {
+		t.Fatal("needs a tmpfs on " + dir)
+	}
+	return dir
 }
 
 // compare runs one target.

@@ -16,9 +16,9 @@ type dumper struct {
 	devs  map[uint64]int
 }
 
-func newDumper() dumper {
+func newDumper(target *target) dumper {
 	return dumper{
-		s:     newScratch(),
+		s:     newScratch(target),
 		names: map[string]*pathname{},
 		files: map[[2]uint64]int{},
 		devs:  map[uint64]int{},
@@ -52,10 +52,10 @@ func (d *dumper) entry(sys system, buf []byte, dirfd int, name, prefix string) (
 	if _, e := sys.call(&op{call: callFstatat, fd: dirfd, path: path, flags: unix.AT_SYMLINK_NOFOLLOW}, &d.s); e != 0 {
 		return fmt.Appendf(buf, "%s%s: %s\n", prefix, name, unix.ErrnoName(e)), e
 	}
-	st := d.s.st
+	st := &d.s.st
 	st.Atim = unix.Timespec{} // reading for an earlier dump has changed it
 	buf = append(append(append(buf, prefix...), name...), ' ')
-	buf = appendStat(buf, &st)
+	buf = d.s.appendStat(buf)
 	buf = fmt.Appendf(buf, " file %d of mount %d", number(d.files, [2]uint64{st.Dev, st.Ino}), number(d.devs, st.Dev))
 	var e unix.Errno
 	switch st.Mode & unix.S_IFMT {

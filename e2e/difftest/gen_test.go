@@ -2,6 +2,7 @@ package difftest
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,7 @@ type generator struct {
 	*rand.Rand
 	target *target
 	paths  []*pathname
+	calls  []callNr
 	users  bool // tasks change their ids
 	task   uint8
 	left   int // ops until another task's turn
@@ -23,10 +25,16 @@ const (
 	dumpEvery = 400 // ops between dumps of the tree
 	watchOne  = 6   // every so manyth op is watched
 	tickOne   = 500 // and of those every so manyth waits for the clock
+
+	remountEvery = 450 // ops between remounts of images
+	stackAt      = 260 // ops that make the lower layers of a union
 )
 
 func newGenerator(target *target, seed uint64) *generator {
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), target: target, users: protections() == nil}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), target: target, users: protections() == nil, calls: byWeight}
+	if target.is(onImages) {
+		g.calls = append(slices.Clone(byWeight), callSyncfs, callSyncfs, callSync, callSync)
+	}
 	for range numPaths {
 		g.paths = append(g.paths, newPathname(g.newPath()))
 	}
@@ -43,12 +51,30 @@ func (g *generator) episode(seed uint64, n, length int) []op {
 			ops = append(ops, op{call: callDump, task: numTasks})
 			continue
 		}
+		if call, ok := g.rebuild(len(ops)); ok {
+			ops = append(ops, op{call: call, task: numTasks})
+			continue
+		}
 		if g.left--; g.left < 0 {
 			g.task, g.left = uint8(g.IntN(numTasks)), g.IntN(2*burst)
 		}
 		ops = append(ops, g.op())
 	}
 	return append(ops, finale...)
+}
+
+// rebuild returns what happens to the root of a world on images behind n ops.
+func (g *generator) rebuild(n int) (callNr, bool) {
+	switch {
+	case !g.target.is(onImages):
+	case g.target.is(unionFS) && n == stackAt:
+		return callStack, true
+	case g.target.is(unionFS) && n == stackAt/2 && g.one(2):
+		return callLayer, true
+	case n%remountEvery == remountEvery-1:
+		return pick(g, callRemount, callRemount, callCrash), true
+	}
+	return 0, false
 }
 
 // finale looks at what is left at the end.
@@ -131,7 +157,11 @@ func (g *generator) id() int64 {
 
 func (g *generator) offset() int64 {
 	if g.one(30) {
-		return pick(g, int64(-1), 1<<20, 1<<33, 1<<62)
+		off := pick(g, int64(-1), 1<<20, 1<<33, 1<<62)
+		if g.target.is(onImages) {
+			off = min(off, 1<<50) // SEFS has smaller files than tmpfs
+		}
+		return off
 	}
 	return pick(g, int64(0), 0, 1, 5, 100, 511, 4095, 4096, 4097, 8192, 20000)
 }
@@ -199,13 +229,16 @@ func (g *generator) newPath() string {
 
 // op makes one op of the current task.
 func (g *generator) op() op {
-	o := op{call: byWeight[g.IntN(len(byWeight))], task: g.task, watch: g.one(watchOne)}
+	o := op{call: g.calls[g.IntN(len(g.calls))], task: g.task, watch: g.one(watchOne)}
 	o.tick = o.watch && g.one(tickOne)
 	switch o.call {
 	case callOpenat:
 		o.fd, o.path, o.mode, o.flags = g.at(), g.path(), g.mode(), g.openFlags()
 	case callClose, callDup, callFstat, callFchdir:
 		o.fd = g.fd()
+	case callSyncfs:
+		o.fd = g.fd()
+	case callSync:
 	case callFsync, callFdatasync:
 		o.fd = g.fd()
 		if g.target.disk {

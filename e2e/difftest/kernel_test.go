@@ -2,7 +2,6 @@ package difftest
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +15,8 @@ type kernel struct {
 	target  *target
 	root    string // of the current world
 	mounted bool
+	layers  int       // of a union
+	stacked bool      // and they are one now
 	threads []*thread // the last one is the observer, which makes the dumps
 }
 
@@ -64,39 +65,52 @@ func (k *kernel) close() {
 
 // restart makes a new world: an empty root, and all tasks as they begin.
 func (k *kernel) restart() error {
-	for _, t := range k.threads {
-		if err := t.do(func() error { return t.restart("/") }); err != nil {
-			return fmt.Errorf("kernel: leave the old root: %w", err)
+	return k.threads[0].do(func() error {
+		return k.rebuild(k.threads[0], func() error { return k.remount() })
+	})
+}
+
+// rebuild ends all tasks, unmounts what they mounted, puts up the root by change, if
+// that is not nil, and starts them in it. It runs on the thread self.
+func (k *kernel) rebuild(self *thread, change func() error) error {
+	onAll := func(root string) error {
+		for _, t := range k.threads {
+			f := func() error { return t.restart(root) }
+			if t != self {
+				g := f
+				f = func() error { return t.do(g) }
+			}
+			if err := f(); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	err := k.threads[0].do(k.remount)
-	if err != nil {
+	if err := onAll("/"); err != nil {
+		return fmt.Errorf("kernel: leave the old root: %w", err)
+	}
+	if change == nil {
+		change = k.again
+	}
+	if err := change(); err != nil {
 		return fmt.Errorf("kernel: new root: %w", err)
 	}
-	for _, t := range k.threads {
-		if err := t.do(func() error { return t.restart(k.root) }); err != nil {
-			return fmt.Errorf("kernel: enter the new root: %w", err)
-		}
+	if err := onAll(k.root); err != nil {
+		return fmt.Errorf("kernel: enter the new root: %w", err)
 	}
 	return nil
 }
 
 // remount puts a new file system, or a new directory of the disk, at the root.
 func (k *kernel) remount() error {
-	if k.mounted {
-		if err := unix.Unmount(k.root, unix.MNT_DETACH); err != nil {
-			return err
-		}
-		k.mounted = false
-	}
-	if err := os.RemoveAll(k.root); err != nil {
+	if err := k.unmount(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(k.root, 0o755); err != nil {
+	if err := emptyDir(k.root, 0o755); err != nil {
 		return err
 	}
-	if err := os.Chmod(k.root, 0o755); err != nil {
-		return err
+	if k.target.is(unionFS) {
+		return k.firstLayer()
 	}
 	var err error
 	if k.target.disk {
@@ -105,6 +119,33 @@ func (k *kernel) remount() error {
 	} else {
 		err = unix.Mount("none", k.root, "tmpfs", 0, "mode=755")
 	}
+	k.mounted = err == nil
+	return err
+}
+
+// unmount takes the root away, with what is mounted in it.
+func (k *kernel) unmount() error {
+	if !k.mounted {
+		return nil
+	}
+	k.mounted = false
+	return unix.Unmount(k.root, unix.MNT_DETACH)
+}
+
+// again puts up the same root, without what is mounted in it.
+func (k *kernel) again() error {
+	if k.stacked {
+		return firstErr(k.unmount, k.mountStack)
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, k.root, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := k.unmount(); err != nil {
+		return err
+	}
+	err = unix.MoveMount(fd, "", unix.AT_FDCWD, k.root, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	k.mounted = err == nil
 	return err
 }

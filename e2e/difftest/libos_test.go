@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,9 +18,10 @@ import (
 
 // libOS is the library OS with the same processes as the kernel.
 type libOS struct {
-	ns    *vfs.Namespace
-	tasks []*task
-	clock time.Time
+	ns     *vfs.Namespace
+	tasks  []*task
+	images *images // those that the file system lies in; nil: none
+	clock  atomic.Int64
 }
 
 // task is one process.
@@ -29,54 +31,79 @@ type task struct {
 	index int
 }
 
-// newLibOS starts a world: ramfs, or hostfs on an empty directory below dir.
-func newLibOS(target *target, dir string) (*libOS, error) {
-	l := &libOS{clock: time.Now()}
-	var root vfs.FileSystem = ramfs.New(ramfs.Config{Now: l.now})
-	typ := "ramfs"
-	if target.hostfs {
-		typ = "hostfs"
-		host := filepath.Join(dir, "host")
-		err := firstErr(
-			func() error { return os.RemoveAll(host) },
-			func() error { return os.Mkdir(host, 0o755) },
-			func() error { return os.Chmod(host, 0o755) },
-		)
-		if err != nil {
-			return nil, err
-		}
-		root, err = hostfs.NewType(hostfs.Config{}).Mount(context.Background(), vfs.MountRequest{Data: "dir=" + host})
-		if err != nil {
-			return nil, err
-		}
+// newLibOS starts a world, with an empty directory below dir if it needs one.
+func newLibOS(target *target, dir string, world int) (*libOS, error) {
+	l := new(libOS)
+	l.clock.Store(time.Now().UnixNano())
+	for i := range numTasks + 1 {
+		l.tasks = append(l.tasks, &task{os: l, index: i})
 	}
-	ns, err := vfs.New(vfs.Config{Types: []vfs.FileSystemType{ramfs.Type{}}, Root: root, RootType: typ, Now: l.now})
-	if err != nil {
+	ctx := context.Background()
+	switch {
+	case target.is(ramFS):
+		return l, l.boot(ramfs.New(ramfs.Config{Now: l.now}), "ramfs")
+	case target.is(hostFS):
+		host := filepath.Join(dir, "host")
+		if err := emptyDir(host, 0o755); err != nil {
+			return nil, err
+		}
+		root, err := hostfs.NewType(hostfs.Config{}).Mount(ctx, vfs.MountRequest{Data: "dir=" + host})
+		if err != nil {
+			return nil, err
+		}
+		return l, l.boot(root, "hostfs")
+	}
+	var err error
+	if l.images, err = newImages(filepath.Join(dir, "images"), world, l.now); err != nil {
 		return nil, err
 	}
-	l.ns = ns
-	for i := range numTasks + 1 {
-		l.tasks = append(l.tasks, &task{Task: syscall.NewTask(ns, vfs.RootCred()), os: l, index: i})
+	return l, l.bootImages()
+}
+
+// boot makes root the root, and all tasks as they begin.
+func (l *libOS) boot(root vfs.FileSystem, typ string) (err error) {
+	cfg := vfs.Config{Types: []vfs.FileSystemType{ramfs.Type{}}, Root: root, RootType: typ, Now: l.now}
+	if l.images != nil {
+		cfg.Types = append(cfg.Types, l.images.sefs)
 	}
-	return l, nil
+	if l.ns, err = vfs.New(cfg); err != nil {
+		return err
+	}
+	for _, t := range l.tasks {
+		t.Task = syscall.NewTask(l.ns, vfs.RootCred())
+	}
+	return nil
+}
+
+// emptyDir makes dir anew.
+func emptyDir(dir string, mode os.FileMode) error {
+	return firstErr(
+		func() error { return os.RemoveAll(dir) },
+		func() error { return os.Mkdir(dir, mode) },
+		func() error { return os.Chmod(dir, mode) },
+	)
 }
 
 // now is a clock that never shows the same time twice, so that each change of a
 // time is seen.
-func (l *libOS) now() time.Time {
-	l.clock = l.clock.Add(time.Microsecond)
-	return l.clock
-}
+func (l *libOS) now() time.Time { return time.Unix(0, l.clock.Add(int64(time.Microsecond))) }
 
 // close ends all processes and checks that nothing is left in use.
 func (l *libOS) close() error {
-	for _, t := range l.tasks {
-		t.Exit()
-	}
+	l.exitAll()
 	if err := l.ns.Close(context.Background()); err != nil {
 		return fmt.Errorf("after the last exit: %w", err)
 	}
+	if l.images != nil && l.images.checked {
+		return l.images.check()
+	}
 	return nil
+}
+
+func (l *libOS) exitAll() {
+	for _, t := range l.tasks {
+		t.Exit()
+	}
 }
 
 // result separates number and errno.
@@ -176,7 +203,11 @@ func (t *task) call(o *op, s *scratch) (int, unix.Errno) {
 	case callFchdir:
 		return done(t.Fchdir(o.fd))
 	case callMount:
-		return done(t.Mount("none", path, o.text, uintptr(o.flags), ""))
+		fstype, data := o.text, ""
+		if fstype == "ramfs" && t.os.images != nil {
+			fstype, data = "sefs", t.os.images.forMount()
+		}
+		return done(t.Mount("none", path, fstype, uintptr(o.flags), data))
 	case callUmount2:
 		return done(t.Umount2(path, o.flags))
 	case callBecome:
@@ -212,6 +243,16 @@ func (t *task) lifeCycle(o *op) error {
 	case callExit:
 		t.Exit()
 		t.Task = syscall.NewTask(t.os.ns, vfs.RootCred())
+	case callSync:
+		return t.Sync()
+	case callSyncfs:
+		return t.Syncfs(o.fd)
+	case callRemount, callCrash:
+		return t.os.remount(o.call == callCrash)
+	case callLayer:
+		return t.os.nextLayer()
+	case callStack:
+		return t.os.stack()
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package difftest
 
 import (
+	"bytes"
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +32,13 @@ func (t *thread) opened(fd int, e unix.Errno) (int, unix.Errno) {
 func (t *thread) isDir(n int) bool {
 	_, e := sys(unix.SYS_FSTAT, t.fd(n), uintptr(unsafe.Pointer(&t.st)))
 	return e == 0 && t.st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// isNameless reports whether the file of a descriptor has lost its name.
+func (t *thread) isNameless(n int) bool {
+	buf := make([]byte, 8192)
+	size, err := unix.Readlinkat(hostRoot, fmt.Sprintf("proc/thread-self/fd/%d", t.fd(n)), buf)
+	return err == nil && bytes.HasSuffix(buf[:size], []byte(" (deleted)"))
 }
 
 // A fileID is the device and inode of a file.
@@ -194,6 +203,9 @@ func (t *thread) mount(o *op) unix.Errno {
 		fstype, data := o.text, ""
 		if fstype == "ramfs" {
 			fstype, data = "tmpfs", "mode=1777"
+			if t.kernel.target.is(onImages) {
+				data = "mode=755" // as the root of a new image
+			}
 		}
 		err = unix.Mount("none", o.path.s, fstype, uintptr(o.flags), data)
 	}
@@ -217,6 +229,15 @@ func (t *thread) lifeCycle(o *op) (int, unix.Errno) {
 		})
 	case callExit:
 		err = t.restart(t.kernel.root)
+	case callSync: // would be of the whole machine
+	case callSyncfs:
+		return sys(unix.SYS_SYNCFS, t.fd(o.fd))
+	case callRemount, callCrash:
+		err = t.kernel.rebuild(t, nil)
+	case callLayer:
+		err = t.kernel.rebuild(t, t.kernel.nextLayer)
+	case callStack:
+		err = t.kernel.rebuild(t, t.kernel.stack)
 	}
 	if err != nil {
 		panic(err)

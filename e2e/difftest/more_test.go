@@ -65,7 +65,7 @@ func (g *generator) moreOp(o *op) bool {
 		}
 		o.fd2 = g.IntN(2) // 1: of a link itself
 		o.n, o.flags = pick(g, int64(0), 1, 3, 10, 100, 4000), pick(g, 0, 0, unix.XATTR_CREATE, unix.XATTR_REPLACE, unix.XATTR_CREATE|unix.XATTR_REPLACE, 8)
-		if g.target.hostfs {
+		if g.target.is(hostFS) {
 			o.call, o.path2, o.flags = callFstatat, nil, 0 // what there is depends on the host
 			if o.path == nil {
 				o.call = callFstat

@@ -68,7 +68,16 @@ const (
 	callDump // the whole tree
 	callGetdents64
 
-	numCalls = int(callGetdents64)
+	// Of worlds on images only: their root is taken down and put up again, which ends
+	// all tasks and mounts.
+	callSyncfs
+	callSync
+	callRemount // umount and mount
+	callCrash   // sync, kill -9 and mount
+	callLayer   // what is there becomes a lower layer; the next one is empty
+	callStack   // and all layers so far become a union with an empty upper one
+
+	numCalls = int(callStack) + 1
 )
 
 // An op is one call of one task, complete in itself: it refers to descriptors
@@ -233,6 +242,9 @@ func (o *op) nameArgs() (name string, args []string) {
 	}
 	if name, args := o.moreArgs(); name != "" {
 		return name, args
+	}
+	if name := imageCalls[o.call]; name != "" {
+		return name, nil
 	}
 	return "/* tree of \"/\" */ dump", nil
 }

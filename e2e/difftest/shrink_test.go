@@ -14,7 +14,7 @@ func (c *comparison) shrink(d *difference) (small *difference, tries int) {
 		if tries++; tries > maxTries {
 			return false
 		}
-		found, err := c.replay(ops)
+		found, err := c.replay(d.run.world, ops)
 		if err != nil || found == nil || found.run.ops[found.at].call != last || (found.close == nil) != (d.close == nil) {
 			return false
 		}

@@ -12,15 +12,34 @@ import (
 const maxWatched = 4
 
 // unsure tells which changes of times cannot be compared.
-func (o *op) unsure() uint32 {
+func (tg *target) unsure(o *op) (mask uint32) {
+	if tg.is(unionFS) {
+		// A copy-up changes the change time of the directory in overlayfs, which puts
+		// back the other times only (fs/overlayfs/copy_up.c: ovl_copy_up_one).
+		mask = ctimeChanged<<(3*2) | ctimeChanged
+		if o.call == callRenameat2 {
+			// It has marked the files already when a rename fails (fs/overlayfs/dir.c: ovl_rename).
+			mask |= ctimeChanged<<(3*3) | ctimeChanged<<3
+		}
+	}
 	switch o.call {
 	case callUnlinkat, callRenameat2, callLinkat:
 		// Linux's tmpfs gives directories whose names change the time of the file,
 		// as a clock with ticks of milliseconds shows it, which can be what they had
 		// already (mm/shmem.c: shmem_unlink).
 		if !o.tick {
-			return times<<(3*2) | times
+			mask |= times<<(3*2) | times
 		}
+	}
+	return mask
+}
+
+// late tells which changes of times Linux may not show without waiting for its clock.
+func (tg *target) late(o *op) uint32 {
+	if tg.is(unionFS) && !o.tick {
+		// Most names come into overlays by renames of tmpfs, which give the directory the time of the one they
+		// come from (fs/libfs.c: simple_rename_timestamp), as that clock shows it.
+		return times<<(3*3) | times<<(3*2) | times<<3 | times
 	}
 	return 0
 }
@@ -46,7 +65,10 @@ func (r *record) observe(sys system, o *op, files *[maxWatched]observed) {
 	if o.path != nil {
 		paths[1] = o.path.parent
 	}
-	if o.path2 != nil && o.call != callSymlinkat {
+	switch {
+	case o.call == callSymlinkat: // the other one is only text
+		paths[2] = nil
+	case o.path2 != nil:
 		paths[3] = o.path2.parent
 	}
 	for i, p := range paths {

@@ -57,12 +57,12 @@ func newFileSystem(ctx context.Context, kind, state string, log *slog.Logger) (v
 	if err != nil {
 		return nil, err
 	}
-	upper, below := data, []string(nil)
+	upper, below := data, []mountopt.Layer(nil)
 	switch kind {
 	case "lower":
 		upper = lower
 	case "union":
-		below = []string{lower}
+		below = []mountopt.Layer{{Dir: lower}}
 	}
 	layers, err := sefs.NewType(sefs.Config{Log: log}).OpenStack(ctx, below, upper, key, 0)
 	if err != nil {

@@ -1,12 +1,16 @@
 package sefs_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"hash/maphash"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -16,273 +20,209 @@ import (
 	"cloister/vfs"
 )
 
+// long reports whether the long runs are asked for (make crash).
+func long() bool { return os.Getenv("CLOISTER_CRASH") == "full" }
+
 // TestCrashAtEveryCall records the host calls of a piece of work, and mounts
 // what a crash after each of them may leave: the tree must be that of some
-// moment between two operations, not before the last sync that returned.
+// moment between two operations, not before the last sync that returned and not
+// after the last one that had begun.
 func TestCrashAtEveryCall(t *testing.T) {
-	for seed := range uint64(5) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { crashAtEveryCall(t, seed) })
+	seeds, each := 12, 8
+	switch {
+	case long():
+		seeds, each = 240, 150
+	case raceDetector:
+		seeds, each = 3, 2
+	}
+	images, start := make([]int, seeds), time.Now()
+	t.Run("seeds", func(t *testing.T) {
+		for seed := range seeds {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				images[seed] = crashAtEveryCall(t, uint64(seed), each)
+			})
+		}
+	})
+	total := 0
+	for _, n := range images {
+		total += n
+	}
+	t.Logf("%d different crash images of %d workloads in %v", total, seeds, time.Since(start).Round(time.Second))
+}
+
+// crashWork is work on an image and the history of its tree.
+type crashWork struct {
+	x       *tree
+	rec     *store.Recorder
+	r       *rand.Rand
+	moments []uint64 // digests of the tree after each operation
+	syncs   []syncPoint
+	pinned  []vfs.Inode
+}
+
+// syncPoint says that a call which made moment durable began and ended when the
+// recorder had seen from and to calls.
+type syncPoint struct{ from, to, moment int }
+
+var treeSeed = maphash.MakeSeed()
+
+func treeDigest(dump map[string]string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(treeSeed)
+	for _, name := range slices.Sorted(maps.Keys(dump)) {
+		fmt.Fprintf(&h, "%q %q\n", name, dump[name])
+	}
+	return h.Sum64()
+}
+
+func (w *crashWork) moment() { w.moments = append(w.moments, treeDigest(w.x.dump())) }
+
+func (w *crashWork) durable(fn func() error) {
+	s := syncPoint{from: w.rec.Len(), moment: len(w.moments) - 1}
+	require.NoError(w.x.t, fn())
+	s.to = w.rec.Len()
+	w.syncs = append(w.syncs, s)
+}
+
+func (w *crashWork) close() {
+	for _, i := range w.pinned {
+		w.x.put(i)
+	}
+	w.pinned = nil
+	w.durable(func() error { return w.x.fs.Close(context.Background(), vfs.SafeClose) })
+}
+
+func (w *crashWork) dir() string  { return fmt.Sprint("d", w.r.IntN(3)) }
+func (w *crashWork) path() string { return fmt.Sprint("d", w.r.IntN(3), "/f", w.r.IntN(6)) }
+
+// operate does something; that it may fail is part of the game.
+func (w *crashWork) operate() {
+	x, r, p := w.x, w.r, w.path()
+	switch r.IntN(16) {
+	case 0, 1:
+		_ = x.create(w.dir(), unix.S_IFDIR|0o755, "")
+	case 2, 3:
+		_ = x.create(p, 0o644, strings.Repeat(p, r.IntN(2000)))
+	case 4:
+		size := 1 + r.IntN(20000)
+		if r.IntN(4) == 0 {
+			size *= 20 // more than a journal record takes inline
+		}
+		_ = x.write(p, strings.Repeat("w", size), int64(r.IntN(9000)))
+	case 5:
+		_ = x.rename(p, "d0/f6", 0)
+		_ = x.rename("d0/f6", w.path(), []uint32{0, 0, unix.RENAME_EXCHANGE, unix.RENAME_WHITEOUT}[r.IntN(4)])
+	case 6:
+		_ = x.link(p, fmt.Sprint(w.dir(), "/l", r.IntN(6)))
+	case 7:
+		_ = x.whiteout(p)
+	case 8:
+		_ = x.unlink(p)
+	case 9:
+		_ = w.xattrs(p, func(a vfs.Xattrs, name string) error {
+			return a.Setxattr(context.Background(), name, make([]byte, r.IntN(6000)), 0)
+		})
+	case 10:
+		_ = w.xattrs(p, func(a vfs.Xattrs, name string) error { return a.Removexattr(context.Background(), name) })
+	case 11:
+		_ = x.on(p, func(i vfs.Inode) error {
+			return i.Setattr(context.Background(), vfs.SetAttr{Mask: unix.STATX_SIZE, Size: int64(r.IntN(30_000))})
+		})
+	case 12:
+		mode := []uint32{unix.FALLOC_FL_COLLAPSE_RANGE, unix.FALLOC_FL_INSERT_RANGE, unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE}[r.IntN(3)]
+		_ = x.on(p, func(i vfs.Inode) error {
+			f, ok := i.(vfs.Regular)
+			if !ok {
+				return unix.EINVAL
+			}
+			h, err := f.Open(context.Background(), unix.O_RDWR)
+			if err != nil {
+				return err
+			}
+			return h.Fallocate(context.Background(), mode, int64(r.IntN(3))*4096, int64(1+r.IntN(3))*4096)
+		})
+	case 13:
+		_ = x.create(p, unix.S_IFLNK|0o777, strings.Repeat("t", 1+r.IntN(4000)))
+	case 14: // a file that stays open and loses its name
+		if i, err := x.get(p); err == nil {
+			w.pinned = append(w.pinned, i)
+			_ = x.unlink(p)
+			_ = writeTo(i, "without a name", 0)
+		}
+	case 15: // a directory with what it holds; the VFS would not let it move below itself
+		_ = x.rename(w.dir(), "moved", 0)
+		_ = x.rename("moved", w.dir(), 0)
 	}
 }
 
-func crashAtEveryCall(t *testing.T, seed uint64) {
+func (w *crashWork) xattrs(p string, fn func(a vfs.Xattrs, name string) error) error {
+	return w.x.on(p, func(i vfs.Inode) error {
+		a := i.Xattrs()
+		if a == nil {
+			return unix.ENOTSUP
+		}
+		return fn(a, fmt.Sprint("user.", w.r.IntN(3)))
+	})
+}
+
+func crashAtEveryCall(t *testing.T, seed uint64, each int) (images int) {
 	mem := store.NewMemory()
-	x := &tree{t: t, cfg: onStore(t, mem)}
-	fs, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: x.cfg})
+	w := &crashWork{x: &tree{t: t, cfg: onStore(t, mem)}, r: rand.New(rand.NewPCG(1, seed))}
+	fs, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: w.x.cfg})
 	require.NoError(t, err)
 	require.NoError(t, fs.Close(t.Context(), vfs.SafeClose))
-
-	rec := store.NewRecorder(mem)
-	x.cfg = onStore(t, rec)
-	x.open()
-	var moments []map[string]string // the tree after each operation
-	var synced []syncPoint
-	moment := func() { moments = append(moments, x.dump()) }
-	moment()
-	work := rand.New(rand.NewPCG(1, seed))
-	for n := range 100 {
-		a, b := fmt.Sprint("d", work.IntN(3)), fmt.Sprint("f", work.IntN(6))
-		switch work.IntN(9) {
-		case 0, 1:
-			_ = x.create(a, unix.S_IFDIR|0o755, "")
-		case 2, 3:
-			_ = x.create(a+"/"+b, 0o644, strings.Repeat(b, work.IntN(5000)))
-		case 4:
-			size := 1 + work.IntN(20000)
-			if n%4 == 0 {
-				size *= 20 // more than a journal record takes inline
-			}
-			_ = x.write(a+"/"+b, strings.Repeat("w", size), int64(work.IntN(9000)))
-		case 5:
-			_ = x.rename(a+"/"+b, fmt.Sprint("d", work.IntN(3), "/f", work.IntN(6)), 0)
-		case 6:
-			_ = x.link(a+"/"+b, fmt.Sprint("d", work.IntN(3), "/l", work.IntN(6)))
-		case 7:
-			_ = x.whiteout(a + "/" + b)
-		case 8:
-			_ = x.unlink(a + "/" + b)
-		}
-		moment()
-		if n%6 == 5 {
-			require.NoError(t, x.fs.Sync(t.Context()))
-			synced = append(synced, syncPoint{call: rec.Len(), moment: len(moments) - 1})
+	w.rec = store.NewRecorder(mem)
+	w.x.cfg = onStore(t, w.rec)
+	w.x.open()
+	w.moment()
+	for n := range 150 {
+		w.operate()
+		w.moment()
+		switch {
+		case n%40 == 39:
+			w.close()
+			w.x.open()
+		case w.r.IntN(4) == 0:
+			w.durable(func() error { return w.x.fs.Sync(context.Background()) })
 		}
 	}
-	require.NoError(t, x.fs.Close(t.Context(), vfs.SafeClose))
-	synced = append(synced, syncPoint{call: rec.Len(), moment: len(moments) - 1})
-
-	dice := rand.New(rand.NewPCG(3, 4))
-	for n := 0; n <= rec.Len(); n++ {
-		for _, fate := range []func(int, store.Call) store.Fate{
-			nil,
-			func(int, store.Call) store.Fate { return store.Lost },
-			func(int, store.Call) store.Fate { return store.Fate(dice.IntN(3)) },
-		} {
-			checkCrash(t, rec.Crash(n, fate), n, moments, synced)
-		}
+	w.close()
+	for img := range w.rec.Crashes(store.CrashConfig{Rand: rand.New(rand.NewPCG(3, seed)), Each: each}) {
+		images++
+		w.check(t, img, images)
 	}
+	return images
 }
 
-// syncPoint says that when the recorder had seen call calls, moment was durable.
-type syncPoint struct{ call, moment int }
-
-func checkCrash(t *testing.T, mem *store.Memory, n int, moments []map[string]string, synced []syncPoint) {
-	y := &tree{t: t, cfg: onStore(t, mem)}
-	y.open()
-	got := y.dump()
-	y.fs.Abandon()
-	first := 0
-	for _, s := range synced {
-		if s.call <= n {
+// check mounts what a crash left.
+func (w *crashWork) check(t *testing.T, img store.CrashImage, n int) {
+	first, last := 0, 0
+	for _, s := range w.syncs {
+		if s.to <= img.Calls {
 			first = s.moment
 		}
-	}
-	for _, m := range moments[first:] {
-		if equal(m, got) {
-			return
+		if s.from < img.Calls {
+			last = s.moment
 		}
 	}
-	require.Equal(t, moments[first], got, "after %d calls the tree is that of no moment since the last sync", n)
-}
-
-func equal(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
+	y := &tree{t: t, cfg: onStore(t, img.Memory)}
+	if n%4 == 0 {
+		y.cfg.Access = sefs.ReadOnly
 	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
+	y.open()
+	got := y.dump()
+	if !slices.Contains(w.moments[first:max(first, last)+1], treeDigest(got)) {
+		require.Fail(t, "the tree is that of no moment that may be seen", "crash after call %d, %s: %v", img.Calls, img.Fate, got)
 	}
-	return true
-}
-
-// TestHostErrorsLoseNothingSynced makes every single host call fail in turn: the
-// work may fail, but a mount afterwards shows the last sync or something later,
-// and never half of an operation.
-func TestHostErrorsLoseNothingSynced(t *testing.T) {
-	for _, errno := range []unix.Errno{unix.EIO, unix.ENOSPC} {
-		for at := 0; ; at++ {
-			mem := store.NewMemory()
-			x := &tree{t: t, cfg: onStore(t, mem)}
-			fs, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: x.cfg})
-			require.NoError(t, err)
-			require.NoError(t, fs.Close(t.Context(), vfs.SafeClose))
-
-			faulty := store.NewFaulty(mem, func(n int, c store.Call) store.Fault {
-				if n == at {
-					return store.Fault{Errno: errno, Part: len(c.Data) / 2}
-				}
-				return store.Fault{}
-			})
-			moments, last := runFaulty(t, onStore(t, faulty))
-			x.open()
-			got := x.dump()
-			require.NoError(t, x.fs.Close(t.Context(), vfs.SafeClose))
-			ok := false
-			for _, m := range moments[last:] {
-				ok = ok || equal(m, got)
-			}
-			if !ok {
-				require.Equal(t, moments[last], got, "call %d failed with %v", at, errno)
-			}
-			if faulty.Calls() <= at {
-				break // every call has had its turn
-			}
-		}
+	if n%32 != 1 {
+		y.fs.Abandon()
+		return
 	}
-}
-
-// runFaulty works until a call fails. It returns the trees that may be found
-// afterwards, and which of them was the last to be synced.
-func runFaulty(t *testing.T, cfg sefs.OpenConfig) (moments []map[string]string, synced int) {
-	moments = []map[string]string{{}}
-	fs, err := sefs.Open(t.Context(), "image", cfg)
-	if err != nil {
-		return moments, 0
-	}
-	x := &tree{t: t, fs: fs}
-	m := newModel()
-	do := func(want, err error) bool {
-		moments = append(moments, m.dump())
-		if want != nil {
-			panic(want)
-		}
-		return err == nil
-	}
-	sync := func() bool {
-		if x.fs.Sync(t.Context()) != nil {
-			return false
-		}
-		synced = len(moments) - 1
-		return true
-	}
-	big := strings.Repeat("big", 100000)
-	_ = do(m.create("d", unix.S_IFDIR|0o755, ""), x.create("d", unix.S_IFDIR|0o755, "")) &&
-		do(m.create("f", unix.S_IFREG|0o644, ""), x.create("f", unix.S_IFREG|0o644, "")) &&
-		do(m.write("f", "small", 0), x.write("f", "small", 0)) && sync() &&
-		do(m.create("d/big", unix.S_IFREG|0o644, ""), x.create("d/big", unix.S_IFREG|0o644, "")) &&
-		do(m.write("d/big", big, 0), x.write("d/big", big, 0)) && sync() &&
-		do(m.rename("f", "d/f", 0), x.rename("f", "d/f", 0)) && sync()
-	if x.fs.Close(context.Background(), vfs.SafeClose) == nil {
-		synced = len(moments) - 1
-	} else {
-		x.fs.Abandon()
-	}
-	return moments, synced
-}
-
-func TestHostSeesNoPlaintext(t *testing.T) {
-	mem := store.NewMemory()
-	x := &tree{t: t, cfg: onStore(t, mem)}
-	fs, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: x.cfg})
+	// What open files without a name were is gone, and nothing else is amiss.
+	require.NoError(t, y.fs.Close(t.Context(), vfs.SafeClose))
+	r, err := sefs.Check(t.Context(), "image", sefs.CheckConfig{OpenConfig: onStore(t, img.Memory), Depth: sefs.CheckTree})
 	require.NoError(t, err)
-	x.fs = fs
-	marks := []string{"NAMEMARK", "DIRMARKS", "LINKMARK", "DATAMARK", "BIGMARKS", "ATTRMARK", "VALUMARK", "GONEMARK"}
-	require.NoError(t, x.create("NAMEMARK", 0o600, "DATAMARK"))
-	require.NoError(t, x.create("DIRMARKS", unix.S_IFDIR|0o755, ""))
-	require.NoError(t, x.create("l", unix.S_IFLNK, "LINKMARK"))
-	require.NoError(t, x.create("big", 0o600, strings.Repeat("BIGMARKS", 100000)))
-	require.NoError(t, x.setxattr("l", "user.ATTRMARK", "VALUMARK", 0))
-	require.NoError(t, x.create("GONEMARK", 0o600, "GONEMARK"))
-	require.NoError(t, x.fs.Sync(t.Context()))
-	scan := func(when string) {
-		for _, name := range mem.Names() {
-			for _, mark := range marks {
-				require.False(t, bytes.Contains(mem.Bytes(name), []byte(mark)), "%s: %s in %s", when, mark, name)
-				require.NotContains(t, name, mark)
-			}
-		}
-	}
-	scan("after a sync")
-	require.NoError(t, x.unlink("GONEMARK"))
-	require.NoError(t, x.fs.Close(t.Context(), vfs.SafeClose))
-	scan("after a close")
-	require.NotEmpty(t, mem.Names())
-}
-
-// TestFailedMakeLeavesNothing makes every host call of a new image fail in turn.
-func TestFailedMakeLeavesNothing(t *testing.T) {
-	for at := 0; ; at++ {
-		mem := store.NewMemory()
-		failed := false
-		faulty := store.NewFaulty(mem, func(n int, c store.Call) store.Fault {
-			if n == at {
-				failed = true
-				return store.Fault{Errno: unix.ENOSPC}
-			}
-			return store.Fault{}
-		})
-		fs, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: onStore(t, faulty)})
-		if err == nil {
-			if err := fs.Close(t.Context(), vfs.SafeClose); err != nil {
-				require.ErrorIs(t, err, unix.ENOSPC)
-				_ = fs.Close(t.Context(), vfs.ForceClose)
-			}
-			x := &tree{t: t, cfg: onStore(t, mem)}
-			x.open()
-			require.Empty(t, x.dump(), "what was made is an image")
-			x.fs.Abandon()
-			if !failed {
-				require.Positive(t, at, "the host was called")
-				return
-			}
-			continue
-		}
-		require.ErrorIs(t, err, unix.ENOSPC)
-		empty, err := mem.Empty()
-		require.NoError(t, err)
-		require.True(t, empty, "after call %d failed there is %v", at, mem.Names())
-	}
-}
-
-// TestFailedCloseKeepsTheImage makes the host fail at the last flush: the file
-// system stays usable for reading and can only be forced to close.
-func TestFailedCloseKeepsTheImage(t *testing.T) {
-	mem := store.NewMemory()
-	broken := false
-	faulty := store.NewFaulty(mem, func(_ int, c store.Call) store.Fault {
-		if broken && c.Kind == store.KindSync {
-			return store.Fault{Errno: unix.EIO}
-		}
-		return store.Fault{}
-	})
-	x := &tree{t: t, cfg: onStore(t, faulty)}
-	fs, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: x.cfg})
-	require.NoError(t, err)
-	x.fs = fs
-	require.NoError(t, x.create("f", 0o600, "synced"))
-	require.NoError(t, fs.Sync(t.Context()))
-	require.NoError(t, x.create("g", 0o600, "lost"))
-	broken = true
-	for range 2 {
-		require.ErrorIs(t, fs.Close(t.Context(), vfs.SafeClose), unix.EIO)
-		require.Len(t, x.dump(), 2, "still there")
-	}
-	require.Error(t, x.create("h", 0o600, ""), "read-only from then on")
-	require.ErrorIs(t, fs.Close(t.Context(), vfs.ForceClose), unix.EIO)
-	broken = false
-	x.open()
-	require.Contains(t, x.dump(), "/f")
-	require.NoError(t, x.fs.Close(t.Context(), vfs.SafeClose))
+	require.Empty(t, r.Problems, "crash after call %d, %s", img.Calls, img.Fate)
+	require.Zero(t, r.Orphans)
 }

@@ -14,7 +14,8 @@ import (
 // place, and no promise of the host about room could be relied on. Mode 0
 // extends the file. FALLOC_FL_PUNCH_HOLE and FALLOC_FL_ZERO_RANGE give the
 // blocks back. FALLOC_FL_COLLAPSE_RANGE and FALLOC_FL_INSERT_RANGE take whole
-// blocks, as on ext4, and are atomic.
+// blocks, as on ext4, and are atomic. All of them change the times, whatever else
+// they change (fs/inode.c: file_modified).
 //
 // Errors: EOPNOTSUPP for other modes, EINVAL, EFBIG, the latter also where more
 // than 32768 extents would move.
@@ -53,16 +54,14 @@ func (h fileHandle) Fallocate(ctx context.Context, mode uint32, off, n int64) er
 		o.data(f.data.Punch(o.tx, off, min(n, size-off)))
 	}
 	grow := mode&unix.FALLOC_FL_KEEP_SIZE == 0 && off+n > size
-	if zero || grow {
-		now := f.fs.timestamp()
-		f.update(&o, func(s *state) {
-			s.Mtime, s.Ctime = now, now
-			if grow {
-				s.Size = off + n
-				f.data.SetSize(s.Size)
-			}
-		})
-	}
+	now := f.fs.timestamp()
+	f.update(&o, func(s *state) {
+		s.Mtime, s.Ctime = now, now
+		if grow {
+			s.Size = off + n
+			f.data.SetSize(s.Size)
+		}
+	})
 	return o.end()
 }
 

@@ -61,16 +61,20 @@ func (fs *FS) Statfs(ctx context.Context) (unix.Statfs_t, error) {
 	used := min(st.BlocksUsed, maxBlocks)
 	uuid := fs.vol.UUID()
 	fs.inoMu.Lock()
-	freeInodes := uint64(format.MaxIno - fs.nextIno)
+	freeInodes, inodes := uint64(format.MaxIno-fs.nextIno), uint64(format.MaxIno)
 	fs.inoMu.Unlock()
+	blocks := uint64(maxBlocks)
+	if fs.Integrity() { // it is full, since nothing can be added
+		blocks, freeInodes, inodes = used, 0, inodes-freeInodes
+	}
 	return unix.Statfs_t{
 		Type:    Magic,
 		Bsize:   format.BlockSize,
 		Frsize:  format.BlockSize,
-		Blocks:  maxBlocks,
-		Bfree:   maxBlocks - used,
-		Bavail:  maxBlocks - used,
-		Files:   format.MaxIno,
+		Blocks:  blocks,
+		Bfree:   blocks - used,
+		Bavail:  blocks - used,
+		Files:   inodes,
 		Ffree:   freeInodes,
 		Namelen: format.MaxName,
 		Fsid: unix.Fsid{Val: [2]int32{

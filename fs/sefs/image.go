@@ -34,14 +34,19 @@ type imageConfig struct {
 	absent  absentMode
 	present presentMode
 	keys    keySource
-	mac     *mountopt.MAC   // nil: any state
+	mac     *mountopt.MAC // nil: any state
+
+	// unpinned admits an image that is integrity-only without mac. keyOfStack says that keys are those
+	// of several images, not all of which need one.
+	unpinned, keyOfStack bool
+
 	counter enclave.Counter // nil: none
 	root    rootAttr        // of a new image
 	options string
 
-	// reserve, if not nil, claims the image with its UUID before it is opened;
-	// the function that it returns gives it back.
-	reserve func(uuid [16]byte) (release func(), err error)
+	// reserve, if not nil, claims the image before it is opened; the function that it
+	// returns gives it back.
+	reserve func(id volume.Identity) (release func(), err error)
 
 	log          *slog.Logger
 	now          func() time.Time
@@ -76,7 +81,7 @@ func openImage(ctx context.Context, cfg imageConfig) (_ vfs.FileSystem, err erro
 			err = fmt.Errorf("sefs: image %q: %w", cfg.dir, err)
 		}
 	}()
-	empty, err := cfg.st.Empty()
+	empty, err := volume.Vacant(cfg.st)
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +135,14 @@ func openVolume(ctx context.Context, cfg *imageConfig) (_ *FS, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if seen.Integrity() {
+		if err := cfg.admitIntegrity(); err != nil {
+			return nil, err
+		}
+	}
 	release := func() {}
 	if cfg.reserve != nil {
-		if release, err = cfg.reserve(seen.UUID); err != nil {
+		if release, err = cfg.reserve(seen); err != nil {
 			return nil, err
 		}
 	}
@@ -145,7 +155,9 @@ func openVolume(ctx context.Context, cfg *imageConfig) (_ *FS, err error) {
 		readOnly: cfg.access == ReadOnly, options: cfg.options,
 		log: cfg.log, now: cfg.now, onClose: release,
 	})
-	warnOfSlowAES(fs.log, cfg.dir, seal.FastAES())
+	if !seen.Integrity() {
+		warnOfSlowAES(fs.log, cfg.dir, seal.FastAES())
+	}
 	vol, err := volume.Open(ctx, cfg.st, volume.Config{
 		Access:    cfg.access,
 		Unlocking: cfg.keys.unlocking(),
@@ -154,16 +166,19 @@ func openVolume(ctx context.Context, cfg *imageConfig) (_ *FS, err error) {
 		PageCacheBytes: cfg.pages,
 		CommitInterval: cfg.commit,
 
-		Log:    cfg.log,
-		Now:    cfg.now,
-		Flush:  fs.flush,
-		Root:   (*[32]byte)(cfg.mac),
-		Anchor: anchorOf(cfg.counter),
+		Log:      cfg.log,
+		Now:      cfg.now,
+		Flush:    fs.flush,
+		Root:     (*[32]byte)(cfg.mac),
+		Unpinned: cfg.unpinned,
+		Anchor:   anchorOf(cfg.counter),
 	})
 	if err != nil {
 		return nil, err
 	}
-	cfg.keys.noteVersion(fs.log, cfg.dir, vol)
+	if !seen.Integrity() {
+		cfg.keys.noteVersion(fs.log, cfg.dir, vol)
+	}
 	if vol.UUID() != seen.UUID {
 		err = fmt.Errorf("the header changed while it was read: %w", unix.EIO)
 	} else {

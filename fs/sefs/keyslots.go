@@ -208,6 +208,7 @@ func (k *Keys) Remove(number int) error { return k.keys.Remove(number) }
 
 // Info is what is known about an image; none of it is secret.
 type Info struct {
+	Integrity  bool      // integrity-only: not encrypted, without keys
 	UUID       string    // 32 hex digits
 	Generation uint64    // of the header: 1, and one more with every change of the key slots
 	Slots      []KeySlot // those in use, by number
@@ -242,7 +243,7 @@ func (fs *FS) Info() Info {
 }
 
 func infoOf(id *volume.Identity) Info {
-	info := Info{UUID: hex.EncodeToString(id.UUID[:]), Generation: id.Generation, Slots: keySlots(id)}
+	info := Info{Integrity: id.Integrity(), UUID: hex.EncodeToString(id.UUID[:]), Generation: id.Generation, Slots: keySlots(id)}
 	for _, s := range info.Slots {
 		switch {
 		case s.Kind != KeySealed:

@@ -18,6 +18,9 @@ type OpenConfig struct {
 	Platform enclave.Platform // nil: only images with a key
 	Counter  enclave.Counter  // as Config
 
+	MAC      *mountopt.MAC // the root MAC that the image must have; nil: any
+	Unpinned bool          // as Config; then a key that is not needed is no error
+
 	Log *slog.Logger     // nil discards
 	Now func() time.Time // nil: time.Now
 
@@ -84,6 +87,7 @@ func (c *OpenConfig) image(dir string) (imageConfig, error) {
 	return imageConfig{
 		dir: dir, st: st, access: c.Access,
 		keys: keySource{key: c.Key, platform: c.Platform}, counter: c.Counter,
+		mac: c.MAC, unpinned: c.Unpinned, keyOfStack: c.Unpinned,
 		root: rootAttr{mode: 0o755},
 		log:  c.Log, now: c.Now,
 		nodes: c.NodeCacheBytes, pages: c.PageCacheBytes, commit: c.CommitInterval,

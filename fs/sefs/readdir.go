@@ -31,11 +31,9 @@ func (h dirHandle) ReadDir(ctx context.Context, pos uint64, emit func(vfs.Dirent
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := b.read(h.d, pos); err != nil {
-			return err
-		}
+		err := b.read(h.d, pos) // entries before damage are given out all the same
 		if len(b.entries) == 0 {
-			return nil
+			return err
 		}
 		// The names of a batch share one string.
 		names := string(b.names)
@@ -45,6 +43,9 @@ func (h dirHandle) ReadDir(ctx context.Context, pos uint64, emit func(vfs.Dirent
 				return nil
 			}
 			pos = e.pos
+		}
+		if err != nil {
+			return err
 		}
 		b.limit = min(2*b.limit, maxDirBatch)
 	}

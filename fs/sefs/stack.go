@@ -18,7 +18,8 @@ import (
 // for reading, and the lower ones for reading. It returns the upper layer
 // first, then the lower ones from top to bottom. Without an upper ("") the
 // stack is read-only. key opens all of them; the zero Key means images sealed
-// to the enclave.
+// to the enclave. A lower one with a MAC has to be in the state that has it; one that
+// is integrity-only needs a MAC and no key.
 //
 // An empty lower directory is an empty layer and stays empty. An empty upper
 // one becomes an image. If OpenStack fails, nothing stays open and an upper
@@ -26,13 +27,17 @@ import (
 //
 // Errors: EINVAL without layers; ENOENT, ENOTDIR; ELOOP if two layers are the
 // same directory or image, or one lies inside another; otherwise those of Mount.
-func (t *Type) OpenStack(ctx context.Context, lower []string, upper string, key mountopt.Key, flags uintptr) (layers []vfs.FileSystem, err error) {
+func (t *Type) OpenStack(ctx context.Context, lower []mountopt.Layer, upper string, key mountopt.Key, flags uintptr) (layers []vfs.FileSystem, err error) {
 	if len(lower) == 0 && upper == "" {
 		return nil, fmt.Errorf("sefs: a stack without layers: %w", unix.EINVAL)
 	}
-	names := lower
+	all := lower
 	if upper != "" {
-		names = append([]string{upper}, lower...)
+		all = append([]mountopt.Layer{{Dir: upper}}, lower...)
+	}
+	names := make([]string, len(all))
+	for i, l := range all {
+		names[i] = l.Dir
 	}
 	places, err := t.places(names)
 	if err != nil {
@@ -67,7 +72,10 @@ func (t *Type) OpenStack(ctx context.Context, lower []string, upper string, key 
 		if err != nil {
 			return layers, err
 		}
-		cfg.absent = absent
+		cfg.absent, cfg.mac, cfg.keyOfStack = absent, all[n].MAC, true
+		if cfg.mac != nil {
+			cfg.absent = absentFails
+		}
 		if layers[n], err = t.open(ctx, cfg, share, seen); err != nil {
 			layers[n] = nil
 			return layers, err

@@ -16,7 +16,9 @@ import (
 func openStack(t *testing.T, typ *sefs.Type, lower []string, upper string, flags uintptr) ([]vfs.FileSystem, error) {
 	key, err := mountopt.ParseKey(keyText)
 	require.NoError(t, err)
-	return typ.OpenStack(t.Context(), lower, upper, key, flags)
+	layers, err := mountopt.Layers(lower, nil)
+	require.NoError(t, err)
+	return typ.OpenStack(t.Context(), layers, upper, key, flags)
 }
 
 func TestOpenStack(t *testing.T) {

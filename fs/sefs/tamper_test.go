@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -75,76 +76,128 @@ func tamperImage(t *testing.T) (older, newer *store.Memory, oldTree, newTree map
 	return older, mem.Clone(), oldTree, newTree
 }
 
+// A damage is one change of an image on the host.
+type damage struct {
+	what string
+	do   func(mem *store.Memory)
+}
+
+// damages lists changes of an image: bytes, cuts, extensions, older versions, blocks that change places. In a
+// long run it is every byte, every sector and every pair of blocks.
+func damages(older, newer *store.Memory) (list []damage) {
+	add := func(what string, do func(mem *store.Memory)) { list = append(list, damage{what, do}) }
+	type block struct {
+		name string
+		at   int
+	}
+	var blocks []block
+	for _, name := range newer.Names() {
+		data := newer.Bytes(name)
+		for next := 0; next < len(data); {
+			at := next
+			add(fmt.Sprintf("%s: byte %d", name, at), func(mem *store.Memory) { mem.Bytes(name)[at] ^= 1 << (at % 8) })
+			if next++; !long() {
+				next += 60 + at/40 // more of the beginning, where all structures start
+			}
+		}
+		sizes := []int{0, 1, 511, 4095, 4096, 8192, len(data) / 2, len(data) - 1}
+		for at := 0; long() && at < len(data); at += 512 {
+			sizes = append(sizes, at, at+1)
+		}
+		for _, n := range sizes {
+			if n >= 0 && n < len(data) {
+				add(fmt.Sprintf("%s: cut to %d bytes", name, n), func(mem *store.Memory) { mem.SetBytes(name, bytes.Clone(data[:n])) })
+			}
+		}
+		add(name+": doubled", func(mem *store.Memory) { mem.SetBytes(name, append(bytes.Clone(data), data...)) })
+		add(name+": removed", func(mem *store.Memory) { _ = mem.Unlink(name) })
+		add(name+": older version", func(mem *store.Memory) { mem.SetBytes(name, bytes.Clone(older.Bytes(name))) })
+		add(name+": all but this older", func(mem *store.Memory) {
+			for _, other := range older.Names() {
+				if other != name {
+					mem.SetBytes(other, bytes.Clone(older.Bytes(other)))
+				}
+			}
+		})
+		for at := 0; at+4096 <= len(data); at += 4096 {
+			blocks = append(blocks, block{name, at})
+		}
+	}
+	for i, a := range blocks {
+		for j := i + 1; j < len(blocks) && (long() || j == i+1); j++ {
+			b := blocks[j]
+			add(fmt.Sprintf("%v and %v swapped", a, b), func(mem *store.Memory) {
+				x, y := mem.Bytes(a.name)[a.at:a.at+4096], mem.Bytes(b.name)[b.at:b.at+4096]
+				tmp := bytes.Clone(x)
+				copy(x, y)
+				copy(y, tmp)
+			})
+		}
+	}
+	return list
+}
+
 // TestTampering changes the image on the host in many ways. A mount may be
 // refused and a read may fail, but what is shown must be a tree that was
 // committed.
 func TestTampering(t *testing.T) {
 	older, newer, oldTree, newTree := tamperImage(t)
-	shown := 0
-	check := func(mem *store.Memory, what string) {
-		got, refused := look(t, mem)
-		if got == nil {
-			ok := false
-			for _, text := range []string{"open: ", "input/output error", "structure needs cleaning", "not authentic"} {
-				ok = ok || strings.Contains(refused, text)
-			}
-			require.True(t, ok, "%s: %s", what, refused)
-			return
-		}
-		shown++
-		if !equal(got, oldTree) {
-			require.Equal(t, newTree, got, what)
-		}
-	}
-	check(newer, "untouched")
-	require.Equal(t, 1, shown)
-
-	for _, name := range newer.Names() {
-		data := newer.Bytes(name)
-		t.Run("flip "+strings.ReplaceAll(name, "/", " "), func(t *testing.T) {
-			// Every place of the beginning, where all structures start, and samples of the rest.
-			for off := 0; off < len(data); off += 61 + off/40 {
-				mem := newer.Clone()
-				bad := bytes.Clone(data)
-				bad[off] ^= 0x40
-				mem.SetBytes(name, bad)
-				check(mem, fmt.Sprintf("%s: byte %d", name, off))
-			}
-		})
-		t.Run("cut "+strings.ReplaceAll(name, "/", " "), func(t *testing.T) {
-			for _, n := range []int{0, 1, 511, 4095, 4096, 8192, len(data) / 2, len(data) - 1} {
-				if n < 0 || n > len(data) {
-					continue
+	list := damages(older, newer)
+	shown, refused, failed := lookAt(t, newer, "untouched", oldTree, newTree)
+	require.Equal(t, [3]int{1, 0, 0}, [3]int{shown, refused, failed})
+	const workers = 2
+	var sums [workers][3]int
+	t.Run("damages", func(t *testing.T) {
+		for worker := range workers {
+			t.Run(fmt.Sprint(worker), func(t *testing.T) {
+				t.Parallel()
+				for i := worker; i < len(list); i += workers {
+					mem := newer.Clone()
+					list[i].do(mem)
+					shown, refused, failed := lookAt(t, mem, list[i].what, oldTree, newTree)
+					sums[worker][0] += shown
+					sums[worker][1] += refused
+					sums[worker][2] += failed
+					if failed > 0 && i%50 < workers {
+						requireNamed(t, mem, list[i].what)
+					}
 				}
-				mem := newer.Clone()
-				mem.SetBytes(name, data[:n])
-				check(mem, fmt.Sprintf("%s: cut to %d bytes", name, n))
-			}
-			mem := newer.Clone()
-			mem.SetBytes(name, append(bytes.Clone(data), data...))
-			check(mem, name+": doubled")
-		})
-		t.Run("roll back "+strings.ReplaceAll(name, "/", " "), func(t *testing.T) {
-			mem := newer.Clone()
-			mem.SetBytes(name, older.Bytes(name))
-			check(mem, name+": older version")
-			mem = older.Clone()
-			mem.SetBytes(name, data)
-			check(mem, name+": newer version")
-		})
-	}
-	t.Run("swap blocks", func(t *testing.T) {
-		for _, name := range newer.Names() {
-			data := newer.Bytes(name)
-			for a := 0; a+8192 <= len(data) && a < 40*4096; a += 4096 {
-				mem := newer.Clone()
-				bad := bytes.Clone(data)
-				copy(bad[a:], data[a+4096:a+8192])
-				copy(bad[a+4096:], data[a:a+4096])
-				mem.SetBytes(name, bad)
-				check(mem, fmt.Sprintf("%s: blocks %d and %d swapped", name, a/4096, a/4096+1))
-			}
+			})
 		}
 	})
-	require.Greater(t, shown, 1, "some changes hit bytes that mean nothing")
+	for i, what := range []string{"a right tree was shown", "mount refused", "a part could not be read"} {
+		require.Positive(t, sums[0][i]+sums[1][i], what)
+	}
+	t.Logf("%d damages: right tree %d, mount refused %d, parts refused %d", len(list), sums[0][0]+sums[1][0], sums[0][1]+sums[1][1], sums[0][2]+sums[1][2])
+}
+
+// lookAt mounts a damaged image and says what came of it.
+func lookAt(t *testing.T, mem *store.Memory, what string, trees ...map[string]string) (shown, refused, failed int) {
+	got, refusal := look(t, mem)
+	switch {
+	case got == nil && strings.HasPrefix(refusal, "open: "):
+		return 0, 1, 0
+	case got == nil:
+		require.Regexp(t, "input/output error|structure needs cleaning|not authentic|is corrupt", refusal, what)
+		return 0, 0, 1
+	}
+	for _, tree := range trees {
+		if maps.Equal(tree, got) {
+			return 1, 0, 0
+		}
+	}
+	require.Equal(t, trees[len(trees)-1], got, what)
+	return 0, 0, 0
+}
+
+// requireNamed requires a check to find what a reader stumbles over, and to name what it affects.
+func requireNamed(t *testing.T, mem *store.Memory, what string) {
+	r, err := sefs.Check(t.Context(), "image", sefs.CheckConfig{OpenConfig: onStore(t, mem), Depth: sefs.CheckTree})
+	require.NoError(t, err, what)
+	require.NotEmpty(t, r.Problems, what)
+	for _, p := range r.Problems {
+		if p.Kind == sefs.ProblemData {
+			require.NotEmpty(t, p.Paths, "%s: %s", what, p.Text)
+		}
+	}
 }

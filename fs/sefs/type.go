@@ -11,6 +11,7 @@ import (
 
 	"cloister/enclave"
 	"cloister/fs/sefs/internal/store"
+	"cloister/fs/sefs/internal/volume"
 	"cloister/mountopt"
 	"cloister/vfs"
 )
@@ -30,6 +31,11 @@ type Config struct {
 	// image that it does not know comes under it when it is first mounted for writing. nil:
 	// freshness ends with the mount, and images under a counter are read-only.
 	Counter enclave.Counter
+
+	// Unpinned admits images that are integrity-only without a root MAC. Such an image only agrees
+	// with itself: whoever can write to the host may have made it. It is for tools that
+	// say so; in an enclave the host could put such an image in the place of an encrypted one.
+	Unpinned bool
 
 	Log *slog.Logger     // nil discards
 	Now func() time.Time // nil: time.Now
@@ -80,16 +86,18 @@ var mountSpec = append(mountopt.Spec{
 // Mount implements vfs.FileSystemType. Options: dir=<directory on the host>,
 // mandatory; key=<16 or 32 bytes> or keyfile=<a file with them>, without which
 // the image is sealed to the enclave; mac=<root MAC>, with which the image is
-// opened in the state that has this MAC, and in no other (FS.RootMAC). An empty
+// opened in the state that has this MAC, and in no other (FS.RootMAC). An image that
+// is integrity-only needs mac=, takes no key and opens with MS_RDONLY only. An empty
 // directory becomes a new image, or with MS_RDONLY an empty file system that
 // leaves no trace, but not with mac=.
 //
 // Errors: EINVAL for bad options and for a directory that is neither empty nor
 // an image; those of Config.KeyFile; ENOENT and ENOTDIR for dir; EACCES if the
-// key, the signer, the machine or the root MAC is another one, in an error that
+// key, the signer, the machine or the root MAC is another one, or an image that is
+// integrity-only comes without mac= or with a key, in an error that
 // tells which as far as it can be known; ESTALE if Config.Counter knows a newer
 // state; EBUSY if the image is mounted already or locked by another process;
-// EROFS if the host storage is read-only and MS_RDONLY is not given; EUCLEAN
+// EROFS if the host storage is read-only, or the image integrity-only, and MS_RDONLY is not given; EUCLEAN
 // and EIO for a damaged image.
 func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem, error) {
 	opts, err := mountSpec.Parse(req.Data)
@@ -150,8 +158,9 @@ func (t *Type) imageConfig(dir place, access Access, key mountopt.Key) (imageCon
 	return imageConfig{
 		dir: dir.name, st: st, access: access,
 		keys: keySource{key: key, platform: t.cfg.Platform, policy: t.cfg.Policy}, counter: t.cfg.Counter,
-		root: rootAttr{mode: 0o755},
-		log:  t.cfg.Log, now: t.cfg.Now,
+		unpinned: t.cfg.Unpinned,
+		root:     rootAttr{mode: 0o755},
+		log:      t.cfg.Log, now: t.cfg.Now,
 		nodes: t.cfg.NodeCacheBytes, pages: t.cfg.PageCacheBytes, commit: t.cfg.CommitInterval,
 	}, nil
 }
@@ -178,16 +187,20 @@ const (
 // Errors: EBUSY if the image is in use, ELOOP if it is in seen.
 func (t *Type) open(ctx context.Context, cfg imageConfig, share sharing, seen map[[16]byte]bool) (vfs.FileSystem, error) {
 	var use *imageUse
-	cfg.reserve = func(uuid [16]byte) (func(), error) {
-		if seen[uuid] {
+	cfg.reserve = func(id volume.Identity) (func(), error) {
+		if seen[id.UUID] {
 			return nil, fmt.Errorf("the same image is another layer: %w", unix.ELOOP)
 		}
-		u, release, err := t.reserve(uuid, share)
+		share := share
+		if id.Integrity() { // nobody changes it
+			share = shared
+		}
+		u, release, err := t.reserve(id.UUID, share)
 		if err != nil {
 			return nil, err
 		}
 		if seen != nil {
-			seen[uuid] = true
+			seen[id.UUID] = true
 		}
 		use = u
 		return release, nil

@@ -13,12 +13,12 @@ import (
 
 // A LayerOpener opens the file systems that a union is made of: upper first, then
 // lower from top to bottom. It opens the upper one for writing unless flags has
-// MS_RDONLY. On an error nothing stays open, and nothing has been made.
+// MS_RDONLY. A lower one with a MAC is opened in the state that has it, and in no other. On an error nothing stays open, and nothing has been made.
 //
 // Errors: those of mount(2) about the directories: ENOENT, ENOTDIR, ELOOP if
 // two of them are or hold the same image, EBUSY, EACCES, EINVAL.
 type LayerOpener interface {
-	OpenStack(ctx context.Context, lower []string, upper string, key mountopt.Key, flags uintptr) ([]vfs.FileSystem, error)
+	OpenStack(ctx context.Context, lower []mountopt.Layer, upper string, key mountopt.Key, flags uintptr) ([]vfs.FileSystem, error)
 }
 
 // Config makes a Type.
@@ -46,16 +46,19 @@ func (t *Type) Flags() uintptr { return 0 }
 const (
 	optLower = "lowerdir"
 	optUpper = "upperdir"
+	optMAC   = "mac"
 )
 
 var optionSpec = append(mountopt.Spec{
 	mountopt.List(optLower, ':').Required(),
 	mountopt.String(optUpper).Required(),
+	mountopt.RootMACs(optMAC),
 }, mountopt.KeyOptions()...)
 
 // Mount implements vfs.FileSystemType. The options are lowerdir (host
 // directories, the topmost first, with ':' between them), upperdir (the host directory
-// for the changes) and key, or keyfile (of all layers; without it, they are sealed to the enclave).
+// for the changes), key, or keyfile (of all layers; without it, they are sealed to the enclave), and mac
+// (the root MAC of each directory of lowerdir, or "-", in the same order).
 //
 // Errors: EINVAL for the options; those of Config.KeyFile, LayerOpener and New.
 func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem, error) {
@@ -68,7 +71,11 @@ func (t *Type) Mount(ctx context.Context, req vfs.MountRequest) (vfs.FileSystem,
 		return nil, err
 	}
 	defer secret.Wipe()
-	layers, err := t.cfg.Layers.OpenStack(ctx, opts.List(optLower), opts.Text(optUpper), secret, req.Flags)
+	lower, err := mountopt.Layers(opts.List(optLower), opts.MACs(optMAC))
+	if err != nil {
+		return nil, err
+	}
+	layers, err := t.cfg.Layers.OpenStack(ctx, lower, opts.Text(optUpper), secret, req.Flags)
 	if err != nil {
 		return nil, err
 	}

@@ -20,14 +20,14 @@ type opener struct {
 	layers []vfs.FileSystem
 	err    error
 
-	lower []string
+	lower []mountopt.Layer
 	upper string
 	key   string
 	flags uintptr
 	kept  mountopt.Key
 }
 
-func (o *opener) OpenStack(_ context.Context, lower []string, upper string, key mountopt.Key, flags uintptr) ([]vfs.FileSystem, error) {
+func (o *opener) OpenStack(_ context.Context, lower []mountopt.Layer, upper string, key mountopt.Key, flags uintptr) ([]vfs.FileSystem, error) {
 	o.lower, o.upper, o.flags, o.kept = lower, upper, flags, key
 	if !key.IsZero() {
 		o.key = fmt.Sprintf("%x", key.Bytes())
@@ -46,7 +46,7 @@ func TestMount(t *testing.T) {
 		Cred: vfs.RootCred(),
 	})
 	require.NoError(t, err)
-	require.Equal(t, []string{"/a:b", "/c"}, o.lower)
+	require.Equal(t, []mountopt.Layer{{Dir: "/a:b"}, {Dir: "/c"}}, o.lower)
 	require.Equal(t, "/up,per", o.upper)
 	require.Equal(t, "c732b3ed44dfec7b252d9a32388d5861", o.key)
 	require.True(t, o.kept.IsZero(), "the key is wiped")
@@ -55,6 +55,20 @@ func TestMount(t *testing.T) {
 	tr := mount(t, fs)
 	require.NoError(t, tr.write("/f", "2"))
 	tr.unmount()
+}
+
+func TestMountMAC(t *testing.T) {
+	const text = "00112233445566778899aabbccddeeff" + "fedcba98765432100f1e2d3c4b5a6978"
+	mac, err := mountopt.ParseMAC(text)
+	require.NoError(t, err)
+	o := &opener{t: t, layers: []vfs.FileSystem{newLayer(t), newLayer(t), newLayer(t)}}
+	fs, err := unionfs.NewType(unionfs.Config{Layers: o}).Mount(t.Context(), vfs.MountRequest{
+		Data: "lowerdir=/a:/b,upperdir=/u,mac=-:" + text, Cred: vfs.RootCred(),
+	})
+	require.NoError(t, err)
+	require.Equal(t, []mountopt.Layer{{Dir: "/a"}, {Dir: "/b", MAC: &mac}}, o.lower)
+	require.Equal(t, "lowerdir=/a:/b,upperdir=/u,mac=-:"+text, fs.Options())
+	mount(t, fs).unmount()
 }
 
 func TestMountReadOnly(t *testing.T) {
@@ -102,6 +116,10 @@ func TestMountOptions(t *testing.T) {
 		"lowerdir=/l,lowerdir=/m,upperdir=/u",
 		"lowerdir=/l::/m,upperdir=/u",
 		" lowerdir=/l,upperdir=/u",
+		"lowerdir=/l:/m,upperdir=/u,mac=-",
+		"lowerdir=/l,upperdir=/u,mac=-:-",
+		"lowerdir=/l,upperdir=/u,mac=00",
+		"lowerdir=/l,upperdir=/u,mac=",
 	} {
 		o := &opener{t: t, err: errors.New("opened")}
 		fs, err := unionfs.NewType(unionfs.Config{Layers: o}).Mount(t.Context(), vfs.MountRequest{Data: data})

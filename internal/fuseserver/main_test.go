@@ -62,9 +62,9 @@ func serve(target, image, flags string) error {
 		if err != nil {
 			return err
 		}
-		var lower []string
+		var lower []mountopt.Layer
 		if strings.Contains(flags, "union") {
-			lower = []string{image + ".lower"} // an empty directory: an empty layer
+			lower = []mountopt.Layer{{Dir: image + ".lower"}} // an empty directory: an empty layer
 		}
 		layers, err := sefs.NewType(sefs.Config{Log: log}).OpenStack(ctx, lower, image, key, 0)
 		if err != nil {

@@ -172,7 +172,7 @@ func makeOne(ctx context.Context, dir, kind, lower string, log *slog.Logger) (vf
 		if err := needImage(ctx, lower, key, log); err != nil {
 			return nil, err
 		}
-		layers, err := sefs.NewType(sefs.Config{Log: log}).OpenStack(ctx, []string{lower}, data, key, 0)
+		layers, err := sefs.NewType(sefs.Config{Log: log}).OpenStack(ctx, []mountopt.Layer{{Dir: lower}}, data, key, 0)
 		if err != nil {
 			return nil, err
 		}

@@ -122,6 +122,9 @@ func (s *Server) WaitMount() error {
 	if err := s.fuse.WaitMount(); err != nil {
 		return fmt.Errorf("fuse: the mount does not answer: %w", err)
 	}
+	if err := s.raiseReadAhead(); err != nil {
+		s.fs.log.Debug("fuse: files are read ahead by default only", "err", err)
+	}
 	return nil
 }
 

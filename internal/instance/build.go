@@ -38,36 +38,45 @@ type BuildConfig struct {
 //
 // Errors: *TargetError for the image's directory; *treecopy.Error for the source.
 func Build(ctx context.Context, cfg BuildConfig) (totals treecopy.Totals, err error) {
+	err = build(cfg, func(dir string) (err error) {
+		totals, err = fill(ctx, cfg, dir)
+		return err
+	})
+	return totals, err
+}
+
+// build makes the image's directory with fill: complete or not at all.
+func build(cfg BuildConfig, fill func(dir string) error) (err error) {
 	target, err := NewPlace(cfg.Image)
 	if err != nil {
-		return totals, err
+		return err
 	}
 	if cfg.Archive == nil && cfg.Source != "" {
 		if err := Outside(cfg.Source, target, cfg.Image); err != nil {
-			return totals, err
+			return err
 		}
 	}
 	parent := filepath.Dir(target)
 	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(target)+".*") // with mode 0700
 	if err != nil {
-		return totals, &TargetError{parent, errnoOf(err)}
+		return &TargetError{parent, errnoOf(err)}
 	}
 	defer func() {
 		if err != nil {
 			os.RemoveAll(tmp)
 		}
 	}()
-	if totals, err = fill(ctx, cfg, tmp); err != nil {
-		return totals, err
+	if err := fill(tmp); err != nil {
+		return err
 	}
 	// Over an empty directory rename(2) succeeds, over any other it does not.
 	if err := unix.Rename(tmp, target); err != nil {
-		return totals, &TargetError{target, err}
+		return &TargetError{target, err}
 	}
 	if err := syncDir(parent); err != nil {
-		return totals, &TargetError{parent, errnoOf(err)}
+		return &TargetError{parent, errnoOf(err)}
 	}
-	return totals, nil
+	return nil
 }
 
 // TargetError says why an image cannot be made at a place.

@@ -33,6 +33,8 @@ type Config struct {
 
 	Key      mountopt.Key     // the zero Key: the image is sealed to Platform
 	Platform enclave.Platform // nil: only images with a key given open
+	MAC      *mountopt.MAC    // the root MAC that Image must have; nil: any
+	Unpinned bool             // see sefs.Config
 	Log      *slog.Logger     // nil: discard
 }
 
@@ -56,7 +58,10 @@ func Open(ctx context.Context, cfg Config) (*Instance, error) {
 	if cfg.Upper != "" {
 		return openUnion(ctx, cfg)
 	}
-	open := sefs.OpenConfig{Key: cfg.Key, Platform: cfg.Platform, Log: cfg.Log, CommitInterval: cfg.interval()}
+	open := sefs.OpenConfig{
+		Key: cfg.Key, Platform: cfg.Platform, MAC: cfg.MAC, Unpinned: cfg.Unpinned,
+		Log: cfg.Log, CommitInterval: cfg.interval(),
+	}
 	if cfg.ReadOnly {
 		open.Access = sefs.ReadOnly
 	}
@@ -72,8 +77,8 @@ func openUnion(ctx context.Context, cfg Config) (*Instance, error) {
 	if cfg.ReadOnly {
 		mode, flags = unionfs.UpperReadOnly, unix.MS_RDONLY
 	}
-	images := sefs.NewType(sefs.Config{Platform: cfg.Platform, Log: cfg.Log, CommitInterval: cfg.interval()})
-	layers, err := images.OpenStack(ctx, []string{cfg.Image}, cfg.Upper, cfg.Key, flags)
+	images := sefs.NewType(sefs.Config{Platform: cfg.Platform, Unpinned: cfg.Unpinned, Log: cfg.Log, CommitInterval: cfg.interval()})
+	layers, err := images.OpenStack(ctx, []mountopt.Layer{{Dir: cfg.Image, MAC: cfg.MAC}}, cfg.Upper, cfg.Key, flags)
 	if err != nil {
 		return nil, err
 	}

@@ -120,12 +120,22 @@ func testTimes(t *testing.T, d Driver) {
 		s := newSys(t, d, "f")
 		old := unix.Timespec{Sec: 1000}
 		for _, call := range []struct {
-			name string
-			do   func(f *file)
+			name    string
+			feature Feature // that it needs; 0: none
+			do      func(f *file)
 		}{
-			{"write", func(f *file) { f.write("x") }},
-			{"ftruncate", func(f *file) { s.ok(f.Truncate(100), "ftruncate") }},
+			{"write", 0, func(f *file) { f.write("x") }},
+			{"ftruncate", 0, func(f *file) { s.ok(f.Truncate(100), "ftruncate") }},
+			{"fallocate", Allocate, func(f *file) { s.ok(f.Fallocate(0, 0, 200), "fallocate") }},
+			{"fallocate of what is there", Allocate, func(f *file) { s.ok(f.Fallocate(0, 0, 1), "fallocate") }},
+			{"fallocate past the end", Allocate, func(f *file) { s.ok(f.Fallocate(unix.FALLOC_FL_KEEP_SIZE, 500, 1), "fallocate") }},
+			{"punch past the end", PunchHole, func(f *file) {
+				s.ok(f.Fallocate(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 500, 1), "fallocate")
+			}},
 		} {
+			if !d.has(call.feature) {
+				continue
+			}
 			f := s.file("f", unix.O_WRONLY)
 			s.ok(s.utimens("f", old, old), "utimensat")
 			before := s.attr("f").Ctime

@@ -118,7 +118,7 @@ func TestBitmap(t *testing.T) {
 func TestRecord(t *testing.T) {
 	page := make([]byte, format.BlockSize)
 	copy(page[100:], "content")
-	extent := format.Extent{Ptr: format.Ptr{Segment: 1, Block: 2, Counter: 3}, Tags: make([]byte, 32)}
+	extent := format.Extent{Ptr: format.Ptr{Segment: 1, Block: 2, Counter: 3, Session: [12]byte{4}}, Tags: make([]byte, 32)}
 	k := format.Key{Ino: 5, Type: 6, Off: 7}
 	ops := format.AppendPut(nil, k, []byte("value"))
 	ops = format.AppendDelete(ops, k)

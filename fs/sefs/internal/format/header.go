@@ -32,14 +32,17 @@ const (
 	SegmentBlocks = 16384 // 64 MiB
 )
 
-// ModeEncrypted is a volume that is encrypted and authenticated. Mode 2 is
-// kept for volumes that are only authenticated.
-const ModeEncrypted = 1
+// Modes of a volume.
+const (
+	ModeEncrypted = 1 // encrypted and authenticated
+	ModeIntegrity = 2 // authenticated by its root only; never written again
+)
 
 // Ciphers.
 const (
 	CipherAES128 = 1 // AES-128-GCM
 	CipherAES256 = 2 // AES-256-GCM
+	CipherNone   = 3 // none, with SHA-256; ModeIntegrity only
 )
 
 var magic = []byte("\x89SEFS\r\n\x1a")
@@ -76,6 +79,7 @@ const (
 // included. A checksum tells damage before any key is known.
 type Header struct {
 	UUID       [16]byte
+	Mode       uint8
 	Cipher     uint8
 	ROCompat   uint64
 	Compat     uint64
@@ -97,7 +101,7 @@ func (h *Header) KeySize() int {
 
 // NewHeader returns the header of a new volume, without key slots.
 func NewHeader(uuid [16]byte, cipher uint8, created int64) *Header {
-	h := &Header{UUID: uuid, Cipher: cipher, Created: created}
+	h := &Header{UUID: uuid, Mode: ModeEncrypted, Cipher: cipher, Created: created}
 	b := h.raw[:]
 	copy(b, magic)
 	binary.LittleEndian.PutUint16(b[headerMajor:], Major)
@@ -227,9 +231,9 @@ func DecodeHeader(b []byte) (*Header, error) {
 		return nil, fmt.Errorf("format: unknown incompatible features %#x: %w", bits, unix.EINVAL)
 	}
 	switch {
-	case b[headerMode] != ModeEncrypted:
+	case b[headerMode] != ModeEncrypted && b[headerMode] != ModeIntegrity:
 		return nil, fmt.Errorf("format: unknown mode %d of a volume: %w", b[headerMode], unix.EINVAL)
-	case b[headerCipher] != CipherAES128 && b[headerCipher] != CipherAES256:
+	case (b[headerMode] == ModeIntegrity) != (b[headerCipher] == CipherNone) || b[headerCipher] < CipherAES128 || b[headerCipher] > CipherNone:
 		return nil, fmt.Errorf("format: unknown cipher %d: %w", b[headerCipher], unix.EINVAL)
 	case binary.LittleEndian.Uint32(b[headerLen:]) != HeaderSize,
 		binary.LittleEndian.Uint32(b[headerBlock:]) != BlockSize,
@@ -238,7 +242,7 @@ func DecodeHeader(b []byte) (*Header, error) {
 		return nil, fmt.Errorf("format: superblock with unknown sizes: %w", unix.EINVAL)
 	}
 	copy(h.UUID[:], b[headerUUID:])
-	h.Cipher = b[headerCipher]
+	h.Mode, h.Cipher = b[headerMode], b[headerCipher]
 	h.ROCompat = binary.LittleEndian.Uint64(b[headerROCompat:])
 	h.Compat = binary.LittleEndian.Uint64(b[headerCompat:])
 	h.Created = int64(binary.LittleEndian.Uint64(b[headerCreated:]))
@@ -249,7 +253,10 @@ func DecodeHeader(b []byte) (*Header, error) {
 			return nil, damagedHeader("a key slot has impossible lengths")
 		}
 	}
-	if h.Used() == 0 {
+	switch {
+	case h.Mode == ModeIntegrity:
+		return h, h.checkIntegrity()
+	case h.Used() == 0:
 		return nil, damagedHeader("it has no key slot")
 	}
 	return h, nil

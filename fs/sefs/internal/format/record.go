@@ -193,6 +193,7 @@ func (o *Ops) Next() (op Op, ok bool) {
 		raw := r.bytes(PtrSize + n*seal.TagSize)
 		if !r.bad {
 			op.Extent, o.err = DecodeExtent(raw)
+			r.bad = op.Extent.Len() != n
 		}
 		r.bad = r.bad || op.Block > MaxBlock || op.Block+uint64(n) > MaxBlock+1
 	case OpUnmap:

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 type Fault struct {
 	Errno unix.Errno // what it fails with
 	Part  int        // KindWrite: bytes that are written nevertheless
+	Short bool       // KindRead, without Errno: the file seems to end in the middle of what is read
 }
 
 // Faulty is a Store in which chosen calls fail.
@@ -43,12 +45,18 @@ func (f *Faulty) before(c Call) error {
 	f.mu.Unlock() // the function may use the store itself
 	fault := f.fault(n, c)
 	if fault.Errno == 0 {
+		if fault.Short && c.Kind == KindRead {
+			return errShort
+		}
 		return nil
 	}
 	return &faultError{fault, fmt.Errorf("sefs store: %v %s: %w", c.Kind, c.Name, fault.Errno)}
 }
 
 func (f *Faulty) after(Call, error) {}
+
+// errShort is how Faulty tells Hooked to read less.
+var errShort = errors.New("short read")
 
 // faultError is how Faulty tells Hooked to write a part first.
 type faultError struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -177,6 +178,26 @@ func (h *Host) Empty() (bool, error) {
 		return err
 	})
 	return empty, err
+}
+
+// List implements Store.
+func (h *Host) List(most int) (names []string, err error) {
+	err = h.call("read directory", ".", false, func() error {
+		d, err := os.Open(h.dir)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		names, err = d.Readdirnames(most)
+		if err == io.EOF {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return names, nil
 }
 
 func (h *Host) call(op, name string, changes bool, fn func() error) error {

@@ -26,6 +26,12 @@ type Memory struct {
 type memoryFile struct {
 	data []byte
 	size int64
+
+	over   map[int64]*memoryPage // of a fork: pages that differ from data, by number
+	forked bool                  // data is another file's
+
+	sum    uint64 // digest of data, if summed
+	summed bool
 }
 
 // NewMemory returns an empty store.
@@ -40,7 +46,7 @@ func (m *Memory) Clone() *Memory {
 	c := NewMemory()
 	maps.Copy(c.dirs, m.dirs)
 	for name, f := range m.files {
-		c.files[name] = &memoryFile{data: slices.Clone(f.data), size: f.size}
+		c.files[name] = &memoryFile{data: slices.Clone(f.flat()), size: f.size}
 	}
 	return c
 }
@@ -58,10 +64,22 @@ func (m *Memory) Names() []string {
 func (m *Memory) Bytes(name string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f := m.files[name]; f != nil {
-		return f.data
+	f := m.files[name]
+	if f == nil {
+		return nil
 	}
-	return nil
+	*f = memoryFile{data: f.flat(), size: f.size}
+	return f.data
+}
+
+// Size returns the length of file name in bytes, 0 if there is none.
+func (m *Memory) Size(name string) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.files[name]; f != nil {
+		return f.size
+	}
+	return 0
 }
 
 // SetBytes replaces the content of file name, and makes it if there is none.
@@ -101,7 +119,7 @@ func (m *Memory) Create(name string) (File, error) {
 		f = &memoryFile{}
 		m.files[name] = f
 	}
-	f.data, f.size = nil, 0
+	*f = memoryFile{}
 	return &memoryHandle{mem: m, name: name, file: f, gen: m.closing, writable: true}, nil
 }
 
@@ -179,6 +197,23 @@ func (m *Memory) Empty() (bool, error) {
 	return len(m.files) == 0 && len(m.dirs) == 0, nil
 }
 
+// List implements Store.
+func (m *Memory) List(most int) (names []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(m.files)) {
+		if !strings.Contains(name, "/") {
+			names = append(names, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.dirs)) {
+		if !strings.Contains(name, "/") {
+			names = append(names, name)
+		}
+	}
+	return names[:min(most, len(names))], nil
+}
+
 // Lock implements Store.
 func (m *Memory) Lock(access Access) (File, error) {
 	m.mu.Lock()
@@ -247,6 +282,7 @@ func (f *memoryFile) read(p []byte, off int64) int {
 		n = copy(p, f.data[off:])
 	}
 	clear(p[n:])
+	f.readOver(p, off)
 	return len(p)
 }
 
@@ -264,6 +300,11 @@ func (h *memoryHandle) WriteAt(p []byte, off int64) error {
 func (f *memoryFile) write(p []byte, off int64) {
 	end := off + int64(len(p))
 	f.size = max(f.size, end)
+	if f.forked {
+		f.writeOver(p, off)
+		return
+	}
+	f.summed = false
 	if off >= int64(len(f.data)) && allZero(p) {
 		return
 	}

@@ -35,6 +35,8 @@ type Store interface {
 	SyncDir() error
 	// Empty reports whether the directory holds nothing.
 	Empty() (bool, error)
+	// List returns at most most names of what is in the directory.
+	List(most int) ([]string, error)
 	// Lock takes the advisory lock of the volume: exclusive for ReadWrite,
 	// which makes the lock file if there is none, shared for ReadOnly, which
 	// returns ENOENT then. Closing the file releases it. EBUSY if it is held.

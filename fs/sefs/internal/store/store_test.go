@@ -3,8 +3,12 @@ package store_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -233,4 +237,85 @@ func TestFaulty(t *testing.T) {
 	require.ErrorIs(t, a.WriteAt([]byte("abc"), 10), unix.ENOSPC)
 	require.Equal(t, "0123456789ab", string(mem.Bytes("a")))
 	require.Equal(t, 3, f.Calls())
+}
+
+// TestCrashes lists all that crashes of a few calls may leave.
+func TestCrashes(t *testing.T) {
+	r := store.NewRecorder(store.NewMemory())
+	write := func(f store.File, b byte, off int64) {
+		require.NoError(t, f.WriteAt(bytes.Repeat([]byte{b}, 512), off))
+	}
+	a, err := r.Create("a")
+	require.NoError(t, err)
+	write(a, '1', 0)
+	require.NoError(t, a.Sync())
+	require.NoError(t, a.WriteAt(append(bytes.Repeat([]byte("2"), 512), bytes.Repeat([]byte("3"), 512)...), 0))
+	require.NoError(t, r.Mkdir("d"))
+	b, err := r.Create("d/b")
+	require.NoError(t, err)
+	write(b, '4', 0)
+	require.NoError(t, b.Sync())
+	require.NoError(t, r.Rename("a", "c"))
+	require.NoError(t, r.SyncDir())
+	require.NoError(t, r.Unlink("d/b"))
+
+	got := make(map[string]int)
+	images := 0
+	for img := range r.Crashes(store.CrashConfig{Rand: rand.New(rand.NewPCG(1, 1)), Each: 60}) {
+		var text string
+		for _, name := range img.Memory.Names() {
+			text += " " + name + "="
+			data := img.Memory.Bytes(name)
+			for i := 0; i < len(data); i += 512 {
+				text += string(max('.', data[i]))
+			}
+		}
+		images++
+		got[strings.TrimSpace(text)]++
+	}
+	want := []string{
+		"", "a=", "a=1", "a=2", "a=13", "a=23", // the first write may be lost until it is synced
+		"a=1 d/b=", "a=2 d/b=", "a=13 d/b=", "a=23 d/b=",
+		"a=1 d/b=4", "a=2 d/b=4", "a=13 d/b=4", "a=23 d/b=4",
+		"c=1 d/b=4", "c=2 d/b=4", "c=13 d/b=4", "c=23 d/b=4",
+		"c=1", "c=2", "c=13", "c=23",
+	}
+	require.ElementsMatch(t, want, slices.Collect(maps.Keys(got)))
+	require.Equal(t, len(want)+4, images, "and four of them with a directory that is empty, or without it")
+}
+
+// TestFork writes to a fork, which reads as a copy would and leaves the original alone.
+func TestFork(t *testing.T) {
+	mem := store.NewMemory()
+	mem.SetBytes("f", bytes.Repeat([]byte("base"), 5000))
+	rec := store.NewRecorder(mem)
+	f, err := rec.Open("f", store.ReadWrite)
+	require.NoError(t, err)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		p := make([]byte, 1+r.IntN(9000))
+		for i := range p {
+			p[i] = byte(r.IntN(3))
+		}
+		require.NoError(t, f.WriteAt(p, r.Int64N(40_000)))
+	}
+	before := bytes.Clone(rec.Crash(0, nil).Bytes("f"))
+	for img := range rec.Crashes(store.CrashConfig{Rand: r, Each: 1}) { // everything kept
+		want := rec.Crash(img.Calls, nil)
+		h, err := img.Memory.Open("f", store.ReadOnly)
+		require.NoError(t, err)
+		wh, err := want.Open("f", store.ReadOnly)
+		require.NoError(t, err)
+		for range 20 {
+			p, q, off := make([]byte, 1+r.IntN(20_000)), make([]byte, 20_001), r.Int64N(50_000)
+			n, err := h.ReadAt(p, off)
+			require.NoError(t, err)
+			m, err := wh.ReadAt(q[:len(p)], off)
+			require.NoError(t, err)
+			require.Equal(t, m, n, "length at %d after %d calls", off, img.Calls)
+			require.True(t, bytes.Equal(q[:n], p[:n]), "content at %d after %d calls", off, img.Calls)
+		}
+		require.True(t, bytes.Equal(bytes.TrimRight(want.Bytes("f"), "\x00"), bytes.TrimRight(img.Memory.Clone().Bytes("f"), "\x00")))
+	}
+	require.Equal(t, before, rec.Crash(0, nil).Bytes("f"), "the original")
 }

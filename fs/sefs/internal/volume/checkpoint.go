@@ -38,6 +38,9 @@ func (v *Volume) prepareCheckpoint() (finish func() error, err error) {
 	if err := v.writeNodes(nodes); err != nil {
 		return nil, err
 	}
+	if err := v.settleAll(); err != nil {
+		return nil, err
+	}
 	h := format.Head{
 		Seq:     v.head.seq + 1,
 		Commit:  v.journal.seq.Load() + 1,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"cloister/fs/sefs/internal/format"
 	"cloister/fs/sefs/internal/seal"
@@ -50,6 +51,9 @@ func (v *Volume) commit(ctx context.Context, h how) error {
 	if err := v.tx.check(ctx); err != nil {
 		return err
 	}
+	if h == ifNeeded {
+		v.turn.gather()
+	}
 	if v.pages.newBytes() > maxInlineCommit {
 		// The bulk goes out while other transactions go on.
 		v.gate.RLock()
@@ -58,6 +62,9 @@ func (v *Volume) commit(ctx context.Context, h how) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := v.settleAll(); err != nil {
+		return err
 	}
 	return v.commitLocked(h, v.cfg.Flush)
 }
@@ -68,11 +75,14 @@ func (v *Volume) commit(ctx context.Context, h how) error {
 func (v *Volume) commitLocked(h how, flush func(*Tx) error) error {
 	v.gate.Lock()
 	n := v.started.Add(1)
+	v.turn.closed()
 	finish, err := v.closeTransaction(h, flush)
 	v.gate.Unlock()
 	if err == nil && finish != nil {
 		v.sayWho()
+		start := time.Now() // not Config.Now: it is about the host, not about files
 		err = finish()
+		v.turn.done(time.Since(start))
 	}
 	if err == nil {
 		v.completed.Store(n)
@@ -89,6 +99,9 @@ func (v *Volume) closeTransaction(h how, flush func(*Tx) error) (finish func() e
 		if err := v.writeBack(newDirty); err != nil {
 			return nil, err
 		}
+	}
+	if err := v.settleAll(); err != nil {
+		return nil, err
 	}
 	if flush != nil {
 		if err := flush(&v.tx); err != nil {

@@ -35,13 +35,17 @@ type compactor struct {
 
 // Compact gives space back to the host until it holds at most about 1.4 times what
 // is in use, or as near to that as whole segments of 64 MiB allow. Other calls go on
-// meanwhile. The volume does the same in small steps between commits.
+// meanwhile. The volume does the same in small steps between commits. moved, if not nil, is
+// told of the bytes moved since the last call; it must not call the volume.
 //
-// Errors: EROFS, ENOSPC, EDQUOT, EIO; what was moved before stays moved.
-func (v *Volume) Compact(ctx context.Context) error {
+// Errors: EROFS, ENOSPC, EDQUOT, EIO, that of ctx; what was moved before stays moved.
+func (v *Volume) Compact(ctx context.Context, moved func(bytes int64)) error {
+	if moved == nil {
+		moved = func(int64) {}
+	}
 	for {
 		_, before := v.alloc.waste()
-		more, err := v.compactSome(ctx, math.MaxInt)
+		more, err := v.compactSome(ctx, math.MaxInt, moved)
 		if _, after := v.alloc.waste(); !more || err != nil || after >= before {
 			return err
 		}
@@ -49,7 +53,7 @@ func (v *Volume) Compact(ctx context.Context) error {
 }
 
 // compactSome moves up to about most blocks and reports whether there is more to do.
-func (v *Volume) compactSome(ctx context.Context, most int) (more bool, err error) {
+func (v *Volume) compactSome(ctx context.Context, most int, progress func(bytes int64)) (more bool, err error) {
 	c := &v.compact
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,6 +75,7 @@ func (v *Volume) compactSome(ctx context.Context, most int) (more bool, err erro
 		if err != nil {
 			return false, err
 		}
+		progress(int64(moved) * format.BlockSize)
 		if end {
 			c.victims = nil
 			v.alloc.avoid(nil)
@@ -260,7 +265,7 @@ func (v *Volume) move(m moving) error {
 		b.plain[i] = scratch.data[i*format.BlockSize : (i+1)*format.BlockSize]
 	}
 	cipher := b.data[:total*format.BlockSize]
-	if err := v.segs.read(m.ptr, cipher); err != nil {
+	if err := v.readSealed(m.ptr, cipher); err != nil {
 		return err
 	}
 	if err := v.openBlocks(b, m.ptr, cipher, b.plain[:total], m.tags); err != nil {

@@ -1,284 +1,388 @@
 package volume_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"cloister/fs/sefs/internal/format"
 	"cloister/fs/sefs/internal/store"
 	"cloister/fs/sefs/internal/volume"
 )
 
-// A history is what a workload did to a volume: its state after every step.
-// Step 0 is the empty volume. Every transaction ends a step and stores its
-// number in the volume, so that a recovered state says which one it claims to be.
-type history struct {
-	states  []volumeState
-	commits []commitCall
+// crashRun is how much a run of the tests of this file does.
+type crashRun struct {
+	images int // different ones, at least
+	each   int // tried after each host call
 }
 
-// A volumeState is the content of a volume.
-type volumeState struct {
-	items map[uint64][]byte
-	files map[uint64][]byte
-}
+// long reports whether the long runs are asked for (make crash).
+func long() bool { return os.Getenv("CLOISTER_CRASH") == "full" }
 
-// A commitCall is one call that makes steps durable: when it began and when it
-// returned, in recorded host calls.
-type commitCall struct{ step, from, to int }
-
-func (s volumeState) clone() volumeState {
-	c := volumeState{maps.Clone(s.items), make(map[uint64][]byte)}
-	for ino, data := range s.files {
-		c.files[ino] = bytes.Clone(data)
-	}
-	return c
-}
-
-const (
-	historyFiles = 6
-	historyItems = 40
-	firstFile    = 1000
-)
-
-var stepKey = format.Key{Ino: 1, Type: format.TypeInode}
-
-// A workload runs random transactions on a volume and keeps their history.
-type workload struct {
-	history
-	r     *rand.Rand
-	state volumeState
-	files map[uint64]*volume.File
-	calls func() int // recorded host calls so far
-}
-
-func newWorkload(seed uint64, calls func() int) *workload {
-	empty := volumeState{map[uint64][]byte{}, map[uint64][]byte{}}
-	return &workload{
-		history: history{states: []volumeState{empty}},
-		r:       rand.New(rand.NewPCG(seed, 2)),
-		state:   empty.clone(),
-		files:   make(map[uint64]*volume.File),
-		calls:   calls,
-	}
-}
-
-// step runs one transaction.
-func (w *workload) step(t *testing.T, v *volume.Volume) {
-	t.Helper()
-	n := len(w.states)
-	tx(t, v, func(tx *volume.Tx) {
-		for range 1 + w.r.IntN(4) {
-			require.NoError(t, w.change(t, v, tx, n), "step %d", n)
-		}
-		require.NoError(t, tx.Put(stepKey, stepValue(n)), "Put")
-	})
-	w.states = append(w.states, w.state.clone())
-}
-
-func (w *workload) change(t *testing.T, v *volume.Volume, tx *volume.Tx, n int) error {
-	ino := firstFile + uint64(w.r.IntN(historyFiles))
-	if w.r.IntN(3) == 0 {
-		k := uint64(2 + w.r.IntN(historyItems))
-		if w.r.IntN(3) == 0 {
-			delete(w.state.items, k)
-			return tx.Delete(inodeKey(k))
-		}
-		val := pattern(n, w.r.IntN(300))
-		w.state.items[k] = val
-		return tx.Put(inodeKey(k), val)
-	}
-	f := w.files[ino]
-	if f == nil {
-		f = v.File(ino, 0)
-		w.files[ino] = f
-	}
-	data := w.state.files[ino]
-	whole := len(data) / 4096 * 4096
-	switch w.r.IntN(10) {
-	case 8:
-		if whole < 8192 {
-			return nil
-		}
-		off := w.r.IntN(whole/4096-1) * 4096
-		n := 4096 * (1 + w.r.IntN((whole-off)/4096-1))
-		w.state.files[ino] = slices.Concat(data[:off], data[off+n:])
-		return f.Collapse(tx, int64(off), int64(n))
-	case 9:
-		if len(data) == 0 || len(data) > 1<<20 {
-			return nil
-		}
-		off, n := w.r.IntN(len(data)+4095)/4096*4096, 4096*(1+w.r.IntN(20))
-		off = min(off, whole)
-		w.state.files[ino] = slices.Concat(data[:off], make([]byte, n), data[off:])
-		return f.Insert(tx, int64(off), int64(n))
-	case 0:
-		size := w.r.IntN(len(data) + 1)
-		w.state.files[ino] = bytes.Clone(data[:size])
-		return f.Truncate(tx, int64(size))
-	case 1:
-		delete(w.state.files, ino)
-		return f.Discard(tx)
-	default:
-		p := pattern(n, 1+w.r.IntN([]int{300, 5000, 20_000, 100_000}[w.r.IntN(4)]))
-		off := w.r.IntN(len(data) + 3000)
-		if end := off + len(p); end > len(data) {
-			data = append(bytes.Clone(data), make([]byte, end-len(data))...)
-		} else {
-			data = bytes.Clone(data)
-		}
-		copy(data[off:], p)
-		w.state.files[ino] = data
-		return f.WriteAt(t.Context(), tx, p, int64(off))
-	}
-}
-
-// durable runs fn, which makes all steps durable.
-func (w *workload) durable(t *testing.T, fn func() error) {
-	t.Helper()
-	c := commitCall{step: len(w.states) - 1, from: w.calls()}
-	require.NoError(t, fn(), "commit of step %d", c.step)
-	c.to = w.calls()
-	w.commits = append(w.commits, c)
-}
-
-// bounds returns the steps that a crash after n host calls may leave: all that
-// a commit which returned made durable, and none that no commit had begun with.
-func (h *history) bounds(n int) (acked, issued int) {
-	for _, c := range h.commits {
-		if c.to <= n {
-			acked = c.step
-		}
-		if c.from < n {
-			issued = c.step
-		}
-	}
-	return acked, max(acked, issued)
-}
-
-// read returns which step a volume claims to be at and checks that its content
-// is that step's. An error is what reading the volume failed with; content
-// that is not the step's is errWrong.
-func (h *history) read(v *volume.Volume) (step int, err error) {
-	val, err := v.Get(stepKey, nil)
+func crashSize() crashRun {
 	switch {
-	case errors.Is(err, unix.ENOENT):
-	case err != nil:
-		return 0, err
-	case len(val) != 8:
-		return 0, errWrong
-	default:
-		step = int(binary.LittleEndian.Uint64(val))
+	case long():
+		return crashRun{images: 1_000_000, each: 150}
+	case raceDetector:
+		return crashRun{images: 300, each: 2}
 	}
-	if step >= len(h.states) {
-		return step, fmt.Errorf("%w: step %d never was", errWrong, step)
-	}
-	want := h.states[step]
-	for k := uint64(2); k < 2+historyItems; k++ {
-		val, err := v.Get(inodeKey(k), nil)
-		w, ok := want.items[k]
-		switch {
-		case err != nil && !errors.Is(err, unix.ENOENT):
-			return step, err
-		case (err == nil) != ok || !bytes.Equal(val, w):
-			return step, fmt.Errorf("%w: item %d of step %d", errWrong, k, step)
-		}
-	}
-	for ino := uint64(firstFile); ino < firstFile+historyFiles; ino++ {
-		w := want.files[ino]
-		got := make([]byte, len(w)+9000)
-		if err := v.File(ino, 0).ReadAt(context.Background(), got, 0); err != nil {
-			return step, err
-		}
-		if !bytes.Equal(got[:len(w)], w) || !bytes.Equal(got[len(w):], make([]byte, 9000)) {
-			return step, fmt.Errorf("%w: file %d of step %d", errWrong, ino, step)
-		}
-	}
-	return step, nil
+	return crashRun{images: 6000, each: 8}
 }
 
-func stepValue(n int) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(n)) }
+// A crashRig checks the crashes of one recorded workload after another.
+type crashRig struct {
+	run   crashRun
+	seeds *atomic.Uint64
+	total *atomic.Int64 // images checked
+	seen  *crashFeatures
+}
 
-var errWrong = errors.New("wrong content")
+// crashFeatures counts what the workloads made the volume do.
+type crashFeatures struct {
+	images, again, inRecovery               atomic.Int64
+	calls, checkpoints, reused, removed     atomic.Int64
+	headers, torn, replayed, keysTried, big atomic.Int64
+}
 
-// TestCrash cuts the recorded host calls of a workload at every place, loses
-// and tears what was not synced, and checks that what opens is a state that
-// some prefix of the transactions made, with everything that was acknowledged.
+// TestCrash records the host calls of workloads, makes what a crash after each of
+// them may leave, and checks that what opens is a state that some prefix of the
+// transactions made, with everything that was acknowledged.
 func TestCrash(t *testing.T) {
-	for seed := range uint64(scaled(6)) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			mem := store.NewMemory()
-			makeVolume(t, mem)
-			rec := store.NewRecorder(mem)
-			cfg := config()
-			if seed%2 == 1 {
-				volume.LimitJournal(&cfg, 8192) // checkpoints between commits
-			}
-			v := open(t, rec, cfg)
-			w := newWorkload(seed, rec.Len)
-			for i := range 80 {
-				w.step(t, v)
-				switch {
-				case i%20 == 19: // a checkpoint
-					w.durable(t, func() error { return v.Close(t.Context()) })
-					v = open(t, rec, cfg)
-					for ino := range w.files {
-						w.files[ino] = v.File(ino, 0)
-					}
-				case w.r.IntN(2) == 0:
-					w.durable(t, func() error { return v.Commit(t.Context()) })
+	var seeds atomic.Uint64
+	var total atomic.Int64
+	rig := crashRig{run: crashSize(), seeds: &seeds, total: &total, seen: new(crashFeatures)}
+	start := time.Now()
+	t.Run("workloads", func(t *testing.T) {
+		for worker := range 2 {
+			t.Run(fmt.Sprint("worker ", worker), func(t *testing.T) {
+				t.Parallel()
+				for total.Load() < int64(rig.run.images) || seeds.Load() < uint64(len(crashKinds)) {
+					seed := seeds.Add(1) - 1
+					rig.crash(t, seed, crashKinds[seed%uint64(len(crashKinds))])
 				}
+			})
+		}
+	})
+	f := rig.seen
+	took := time.Since(start)
+	t.Logf("%d different crash images of %d workloads with %d host calls in %v, %.0f a second; %d crashed again after more work, %d in recovery",
+		total.Load(), seeds.Load(), f.calls.Load(), took.Round(time.Second), float64(total.Load())/took.Seconds(), f.again.Load(), f.inRecovery.Load())
+	t.Logf("the workloads: %d checkpoints, %d writes to blocks used before, %d segments removed, %d changes of key slots; %d images with a journal to replay, %d tries of keys",
+		f.checkpoints.Load(), f.reused.Load(), f.removed.Load(), f.headers.Load(), f.replayed.Load(), f.keysTried.Load())
+	for what, n := range map[string]*atomic.Int64{
+		"checkpoints": &f.checkpoints, "blocks used again": &f.reused, "segments removed": &f.removed,
+		"changes of key slots": &f.headers, "journals replayed": &f.replayed, "second crashes": &f.again, "crashes in recovery": &f.inRecovery,
+	} {
+		require.Positive(t, n.Load(), what)
+	}
+}
+
+// A crashKind is a kind of workload.
+type crashKind struct {
+	name    string
+	journal int64 // bytes; 0: as it comes
+	prepare func(t *testing.T, c *crashWork)
+	between func(t *testing.T, c *crashWork, step int)
+	steps   int
+}
+
+var crashKinds = []crashKind{
+	{name: "commits and checkpoints", steps: 80, between: commitsAndMounts},
+	{name: "small journal", steps: 80, journal: 8192, between: commitsAndMounts},
+	{name: "key slots", steps: 30, between: changesOfKeys},
+	{name: "churn", steps: 160, journal: 64 << 10, between: commitsAndMounts},
+	{name: "kills", steps: 60, between: kills},
+	{name: "compaction", steps: 24, prepare: makeGarbage, between: compactions},
+}
+
+// crashWork is a workload on its way.
+type crashWork struct {
+	*workload
+	v       *volume.Volume
+	mem     *store.Memory
+	rec     *store.Recorder // nil: not yet
+	cfg     volume.Config
+	headers []headerCall
+}
+
+// A headerCall is a change of the key slots: which header it made, which keys open
+// the volume then, when it began and when it returned.
+type headerCall struct {
+	generation uint64
+	slots      [3]int // of crashKeys; noSlot: it does not open the volume
+	from, to   int
+}
+
+const noSlot = -1
+
+// onlySlot is how it is when one key opens the volume, in slot.
+func onlySlot(key, slot int) [3]int {
+	slots := [3]int{noSlot, noSlot, noSlot}
+	slots[key] = slot
+	return slots
+}
+
+// key returns one of the keys that open the volume.
+func (h headerCall) key() []byte {
+	return crashKeys[slices.IndexFunc(h.slots[:], func(slot int) bool { return slot != noSlot })]
+}
+
+var crashKeys = [][]byte{testKey, secondKey, thirdKey}
+
+func (c *crashWork) store() store.Store {
+	if c.rec == nil {
+		return c.mem
+	}
+	return c.rec
+}
+
+func (c *crashWork) mount(t *testing.T) {
+	c.v = openLoose(t, c.store(), c.cfg)
+	c.files = make(map[uint64]*volume.File)
+}
+
+func (c *crashWork) close(t *testing.T) {
+	c.durable(t, func() error { return c.v.Close(t.Context()) })
+}
+
+func commitsAndMounts(t *testing.T, c *crashWork, step int) {
+	switch {
+	case step%20 == 19: // a checkpoint
+		c.close(t)
+		c.mount(t)
+	case c.r.IntN(2) == 0:
+		c.durable(t, func() error { return c.v.Commit(t.Context()) })
+	}
+}
+
+// kills leaves journals to be replayed while calls are recorded. What no commit
+// held is gone with the process.
+func kills(t *testing.T, c *crashWork, step int) {
+	if c.r.IntN(3) > 0 {
+		c.durable(t, func() error { return c.v.Commit(t.Context()) })
+		if step%8 == 7 {
+			c.v.Abandon()
+			c.durable(t, func() error { c.mount(t); return nil })
+		}
+	}
+}
+
+func changesOfKeys(t *testing.T, c *crashWork, step int) {
+	commitsAndMounts(t, c, step)
+	if step%5 != 4 {
+		return
+	}
+	c.close(t)
+	last := c.headers[len(c.headers)-1]
+	k := openKeys(t, c.rec, last.key())
+	next := headerCall{generation: last.generation + 1, slots: last.slots, from: c.rec.Len()}
+	n := c.r.IntN(len(crashKeys))
+	var err error
+	switch slot := &next.slots[n]; {
+	case *slot == noSlot:
+		*slot, err = k.Add(testSlot, crashKeys[n])
+	case last.slots == onlySlot(n, *slot) || c.r.IntN(4) == 0:
+		err = k.Replace(*slot, testSlot, crashKeys[n])
+	default:
+		err = k.Remove(*slot)
+		*slot = noSlot
+	}
+	require.NoError(t, err)
+	require.NoError(t, k.Close())
+	next.to = c.rec.Len()
+	c.headers = append(c.headers, next)
+	c.cfg.Unlocking = with(next.key())
+	c.mount(t)
+}
+
+// garbage is a file that no state has; what it leaves has to be compacted away.
+const garbage = 50
+
+// makeGarbage makes a volume of two segments of which little is in use, all over
+// them.
+func makeGarbage(t *testing.T, c *crashWork) {
+	p := pattern(1, 1<<20)
+	for n := range 100 {
+		if n%10 == 0 {
+			c.mount(t)
+			c.step(t, c.v)
+			c.step(t, c.v)
+		}
+		f := c.v.File(garbage, 0)
+		tx(t, c.v, func(tx *volume.Tx) { require.NoError(t, f.WriteAt(t.Context(), tx, p, int64(n)<<20)) })
+		if n%10 == 9 {
+			c.close(t)
+		}
+	}
+	c.mount(t)
+	tx(t, c.v, func(tx *volume.Tx) { require.NoError(t, c.v.File(garbage, 0).Discard(tx)) })
+	c.close(t)
+}
+
+func compactions(t *testing.T, c *crashWork, step int) {
+	if c.r.IntN(2) == 0 {
+		c.durable(t, func() error { return c.v.Commit(t.Context()) })
+	}
+	if step%6 == 5 {
+		c.durable(t, func() error {
+			if err := c.v.Compact(t.Context(), nil); err != nil {
+				return err
 			}
-			v.Abandon()
-			checkCrashes(t, &w.history, rec, seed)
+			return c.v.Commit(t.Context())
 		})
 	}
 }
 
-func checkCrashes(t *testing.T, h *history, rec *store.Recorder, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 3))
-	fates := []func(int, store.Call) store.Fate{
-		nil,
-		func(int, store.Call) store.Fate { return store.Lost },
-		func(int, store.Call) store.Fate { return store.Torn },
-		func(int, store.Call) store.Fate { return store.Fate(r.IntN(3)) },
-		func(int, store.Call) store.Fate { return store.Fate(r.IntN(2)) },
+// record runs a workload of a kind and records it.
+func (kind *crashKind) record(t *testing.T, seed uint64) *crashWork {
+	c := &crashWork{mem: store.NewMemory(), cfg: config(), headers: []headerCall{{generation: 1, slots: onlySlot(0, 0)}}}
+	if kind.journal > 0 {
+		volume.LimitJournal(&c.cfg, kind.journal)
 	}
-	for n := range rec.Len() + 1 {
-		acked, issued := h.bounds(n)
-		for i, fate := range fates {
-			m := rec.Crash(n, fate)
-			cfg := config()
-			if n%2 == i%2 {
-				cfg.Access = volume.ReadOnly
+	c.workload = newWorkload(seed, func() int {
+		if c.rec == nil {
+			return 0
+		}
+		return c.rec.Len()
+	})
+	makeVolume(t, c.mem)
+	if kind.prepare != nil {
+		kind.prepare(t, c)
+	}
+	c.rec = store.NewRecorder(c.mem)
+	c.mount(t)
+	for step := range kind.steps {
+		c.step(t, c.v)
+		kind.between(t, c, step)
+	}
+	c.v.Abandon()
+	return c
+}
+
+// crash records one workload and checks its crashes.
+func (rig *crashRig) crash(t *testing.T, seed uint64, kind crashKind) {
+	c := kind.record(t, seed)
+	rig.seen.note(c)
+	r := rand.New(rand.NewPCG(seed, 3))
+	for img := range c.rec.Crashes(store.CrashConfig{Rand: r, Each: rig.run.each}) {
+		n := rig.total.Add(1)
+		if n%100_000 == 0 {
+			t.Logf("%d images", n)
+		}
+		what := func() string {
+			return fmt.Sprintf("%s, seed %d, crash after call %d: %s", kind.name, seed, img.Calls, img.Fate)
+		}
+		rig.check(t, c, img, n, what)
+	}
+}
+
+func (f *crashFeatures) note(c *crashWork) {
+	ends := make(map[string]int64)
+	for _, name := range c.mem.Names() {
+		ends[name] = 0
+	}
+	for _, call := range c.rec.Log() {
+		f.calls.Add(1)
+		segment := strings.HasPrefix(call.Name, "seg/")
+		switch {
+		case call.Kind == store.KindWrite && segment:
+			if call.Off < ends[call.Name] {
+				f.reused.Add(1)
 			}
-			v := openLoose(t, m, cfg)
-			step, err := h.read(v)
-			require.NoError(t, err, "crash after call %d, fate %d", n, i)
-			require.LessOrEqual(t, acked, step, "crash after call %d, fate %d: acknowledged step lost", n, i)
-			require.LessOrEqual(t, step, issued, "crash after call %d, fate %d: step that no commit had begun with", n, i)
-			if cfg.Access == volume.ReadWrite {
-				checkUsable(t, h, m, v, step)
-			}
-			v.Abandon()
+			ends[call.Name] = max(ends[call.Name], call.Off+int64(len(call.Data)))
+		case call.Kind == store.KindWrite && call.Name == "heads" && call.Off == 0:
+			f.checkpoints.Add(1)
+		case call.Kind == store.KindUnlink && segment:
+			f.removed.Add(1)
+		case call.Kind == store.KindRename:
+			f.headers.Add(1)
 		}
 	}
-	t.Logf("%d crash images", len(fates)*(rec.Len()+1))
+}
+
+// check opens what a crash left.
+func (rig *crashRig) check(t *testing.T, c *crashWork, img store.CrashImage, n int64, what func() string) {
+	acked, issued := c.bounds(img.Calls)
+	cfg := config()
+	cfg.Unlocking = with(rig.checkKeys(t, c, img, what).key())
+	if n%3 == 0 {
+		cfg.Access = volume.ReadOnly
+	}
+	if n%64 == 1 && cfg.Access == volume.ReadWrite {
+		rig.crashInRecovery(t, c, img.Memory.Clone(), cfg, what)
+	}
+	v := openLoose(t, img.Memory, cfg)
+	defer v.Abandon()
+	step, err := c.read(v)
+	if err != nil || step < acked || step > issued {
+		require.NoError(t, err, what())
+		require.GreaterOrEqual(t, step, acked, "acknowledged step lost: %s", what())
+		require.LessOrEqual(t, step, issued, "step that no commit had begun with: %s", what())
+	}
+	if v.Stats().Replayed > 0 {
+		rig.seen.replayed.Add(1)
+	}
+	if n%16 == 2 && cfg.Access == volume.ReadWrite {
+		checkUsable(t, &c.history, img.Memory, v, cfg, step)
+		rig.seen.again.Add(1)
+	}
+}
+
+// checkKeys tries which keys open a volume: those of the header before a change
+// or of the one after it, which it returns.
+func (rig *crashRig) checkKeys(t *testing.T, c *crashWork, img store.CrashImage, what func() string) headerCall {
+	if len(c.headers) == 1 {
+		return c.headers[0]
+	}
+	id, err := volume.Peek(img.Memory)
+	require.NoError(t, err, what())
+	i := slices.IndexFunc(c.headers, func(h headerCall) bool { return h.generation == id.Generation })
+	require.GreaterOrEqual(t, i, 0, "header %d never was: %s", id.Generation, what())
+	h := c.headers[i]
+	require.True(t, i == 0 || h.from < img.Calls, "header from the future: %s", what())
+	require.True(t, i == len(c.headers)-1 || c.headers[i+1].to > img.Calls, "a change of the key slots was lost: %s", what())
+	for k, key := range crashKeys {
+		cfg := config()
+		cfg.Unlocking, cfg.Access = with(key), volume.ReadOnly
+		v, err := volume.Open(t.Context(), img.Memory, cfg)
+		rig.seen.keysTried.Add(1)
+		if h.slots[k] == noSlot {
+			require.ErrorIs(t, err, unix.EACCES, "a key that was removed: %s", what())
+			continue
+		}
+		require.NoError(t, err, what())
+		v.Abandon()
+	}
+	return h
+}
+
+// crashInRecovery crashes the recovery from a crash: what it has shown once stays.
+func (rig *crashRig) crashInRecovery(t *testing.T, c *crashWork, mem *store.Memory, cfg volume.Config, what func() string) {
+	rec := store.NewRecorder(mem)
+	v := openLoose(t, rec, cfg)
+	step, err := c.read(v)
+	v.Abandon()
+	require.NoError(t, err, what())
+	r := rand.New(rand.NewPCG(uint64(step), 4))
+	for img := range rec.Crashes(store.CrashConfig{Rand: r, From: 1, Each: 6}) {
+		rig.seen.inRecovery.Add(1)
+		v := openLoose(t, img.Memory, cfg)
+		again, err := c.read(v)
+		v.Abandon()
+		require.NoError(t, err, "crash of the recovery after call %d, %s: %s", img.Calls, img.Fate, what())
+		require.Equal(t, step, again, "crash of the recovery after call %d, %s: %s", img.Calls, img.Fate, what())
+	}
 }
 
 // checkUsable goes on working with a recovered volume and crashes again.
-func checkUsable(t *testing.T, h *history, m *store.Memory, v *volume.Volume, step int) {
+func checkUsable(t *testing.T, h *history, m *store.Memory, v *volume.Volume, cfg volume.Config, step int) {
 	k := inodeKey(1 << 20)
 	tx(t, v, func(tx *volume.Tx) {
 		require.NoError(t, tx.Put(k, []byte("after")))
@@ -286,7 +390,8 @@ func checkUsable(t *testing.T, h *history, m *store.Memory, v *volume.Volume, st
 	})
 	commit(t, v)
 	v.Abandon()
-	again := openLoose(t, m, config())
+	again := openLoose(t, m, cfg)
+	defer again.Abandon()
 	got, err := h.read(again)
 	require.NoError(t, err, "after the second crash")
 	require.Equal(t, step, got, "step after the second crash")
@@ -296,5 +401,4 @@ func checkUsable(t *testing.T, h *history, m *store.Memory, v *volume.Volume, st
 	require.NoError(t, again.File(77, 3).ReadAt(t.Context(), data, 0))
 	require.Equal(t, pattern(1, 9000), data, "file written after recovery")
 	require.NoError(t, volume.Verify(again), "after recovery")
-	again.Abandon()
 }

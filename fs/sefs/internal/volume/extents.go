@@ -11,6 +11,9 @@ import (
 // behind them in the block is zeros.
 const maxInline = 2048
 
+// MaxInline is the most bytes of an INLINE item.
+const MaxInline = maxInline
+
 // endBlock is behind every block of a file.
 const endBlock = format.MaxBlock + 1
 
@@ -124,7 +127,7 @@ func (t *tree) unmapLocked(ino, from, to uint64) (was int, err error) {
 // nil if there is none.
 func (t *tree) overlapLocked(ino, from, to uint64, dst []byte) (start uint64, val []byte, err error) {
 	c := cursor{t: t}
-	ok, err := c.overlap(ino, from)
+	ok, err := c.overlap(ino, from, to)
 	if !ok || err != nil || c.key().Off >= to {
 		return 0, nil, err
 	}
@@ -132,8 +135,9 @@ func (t *tree) overlapLocked(ino, from, to uint64, dst []byte) (start uint64, va
 }
 
 // overlap goes to the first extent of ino that ends behind block from; false
-// if there is none.
-func (c *cursor) overlap(ino, from uint64) (bool, error) {
+// if there is none that begins before block to.
+func (c *cursor) overlap(ino, from, to uint64) (bool, error) {
+	c.low, c.high = extentKey(ino, from-min(from, format.MaxExtent-1)), extentKey(ino, to)
 	ok, err := c.floor(extentKey(ino, from))
 	if err != nil {
 		return false, err
@@ -214,7 +218,7 @@ func (t *tree) lookup(ino, block uint64) (reach, error) {
 		}
 	}
 	c := cursor{t: t}
-	ok, err := c.overlap(ino, block)
+	ok, err := c.overlap(ino, block, endBlock)
 	if err != nil {
 		return reach{}, err
 	}
@@ -258,7 +262,7 @@ func (t *tree) collect(ino, from, to uint64, hint scanHint, b *ioBuf) error {
 		}
 	}
 	c := cursor{t: t, hint: hint}
-	ok, err := c.overlap(ino, from)
+	ok, err := c.overlap(ino, from, to)
 	for ; ok && err == nil; ok, err = c.next() {
 		k := c.key()
 		if k.Ino != ino || k.Type != format.TypeExtent || k.Off >= to {
@@ -277,6 +281,9 @@ func (t *tree) collect(ino, from, to uint64, hint scanHint, b *ioBuf) error {
 		mark := len(tags)
 		tags = append(tags, e.Tags...)
 		b.pieces = append(b.pieces, piece{block: k.Off + uint64(lo), n: hi - lo, ptr: e.Ptr, tags: tags[mark:]})
+		if k.Off+uint64(hi) >= to { // the next item may be in a leaf that nobody wants
+			break
+		}
 	}
 	return err
 }

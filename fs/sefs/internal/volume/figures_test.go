@@ -275,6 +275,7 @@ func BenchmarkFigureFsync(b *testing.B) {
 			require.NoError(b, err)
 		}
 		require.NoError(b, raw.Sync())
+		var blocksOf [8]int64
 		one := func(f *volume.File) {
 			write(b, v, f, p[:4096], rand.Int64N(64*mib/4096)*4096)
 			if err := v.Commit(b.Context()); err != nil {
@@ -298,27 +299,32 @@ func BenchmarkFigureFsync(b *testing.B) {
 		b.ReportMetric(float64(median(bare).Microseconds()), "raw-p50-µs")
 		b.ReportMetric(median(ours).Seconds()/median(bare).Seconds(), "fsync/raw")
 
-		rate := func(writers int) float64 {
-			const n = 800
-			start := time.Now()
+		rate := func(writers int) (perSecond, perCommit float64) {
+			const n = 200
+			start, seq := time.Now(), v.Stats().Seq
 			var wg sync.WaitGroup
 			for w := range writers {
 				wg.Go(func() {
-					f := v.File(uint64(100+w), 0)
+					f := v.File(uint64(100+w), blocksOf[w])
 					for range n {
 						one(f)
 					}
+					blocksOf[w] = f.Blocks()
 				})
 			}
 			wg.Wait()
-			return float64(writers*n) / time.Since(start).Seconds()
+			all := float64(writers * n)
+			return all / time.Since(start).Seconds(), all / float64(v.Stats().Seq-seq)
 		}
-		var gain []float64
-		for range 3 {
-			single := rate(1)
-			gain = append(gain, rate(8)/single)
+		var gain, group []float64
+		for range 15 {
+			single, _ := rate(1)
+			eight, together := rate(8)
+			gain = append(gain, eight/single)
+			group = append(group, together)
 		}
 		b.ReportMetric(median(gain), "8-writers/1")
+		b.ReportMetric(median(group), "8-writers-per-commit")
 	})
 }
 

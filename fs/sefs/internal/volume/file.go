@@ -23,6 +23,7 @@ type File struct {
 	ahead   readAhead
 
 	// Of the one writer:
+	dense   dense
 	known   reach  // what the tree said last
 	knownAt uint64 // stripe.version at that time
 	hasSeen bool   // known is set

@@ -222,7 +222,7 @@ func (v *Volume) readBlocks(ino, block uint64, n int, hint scanHint, b *ioBuf) e
 // opens them to their places in b.plain.
 func (v *Volume) readRun(b *ioBuf, pieces []piece, block uint64, total int) error {
 	cipher := b.data[:total*format.BlockSize]
-	if err := v.segs.read(pieces[0].ptr, cipher); err != nil {
+	if err := v.readSealed(pieces[0].ptr, cipher); err != nil {
 		return err
 	}
 	for _, p := range pieces {

@@ -84,6 +84,7 @@ func (f *File) remove(from, to uint64) error {
 	fresh := v.pages.drop(f.ino, from, to)
 	s.content.Unlock()
 	f.blocks.Add(-int64(was + fresh))
+	f.dense.cut(from)
 	f.stream = stream{}
 	return nil
 }

@@ -96,6 +96,7 @@ func (f *File) shift(from, tail uint64, fn func() (was int, err error)) error {
 	v.pages.drop(f.ino, from, endBlock)
 	s.content.Unlock()
 	f.blocks.Add(-int64(was))
+	f.dense.cut(from)
 	f.stream = stream{}
 	return nil
 }
@@ -180,6 +181,7 @@ func (t *tree) shift(ino, from, to uint64) error {
 // last goes to the last extent of a file that begins at or before block
 // most; false if there is none.
 func (c *cursor) last(ino, most uint64) (bool, error) {
+	c.low = extentKey(ino, 0)
 	ok, err := c.floor(extentKey(ino, most))
 	if !ok || err != nil {
 		return false, err
@@ -229,7 +231,7 @@ func (t *tree) moveKeysLocked(ino, from, to uint64) error {
 		if to > from {
 			ok, err = c.last(ino, most)
 		} else {
-			ok, err = c.overlap(ino, next)
+			ok, err = c.overlap(ino, next, endBlock)
 		}
 		if !ok || err != nil || c.key().Off < from {
 			return err

@@ -68,20 +68,6 @@ func (f *File) follow(from, to int64) error {
 	return nil
 }
 
-// isMapped reports whether the tree has block, asking it only when the answer
-// is not among what it said last.
-func (f *File) isMapped(block uint64) (bool, error) {
-	version := f.v.stripe(f.ino).version.Load()
-	if !f.hasSeen || f.knownAt != version || block < f.known.from || block >= f.known.to {
-		r, err := f.v.tree.lookup(f.ino, block)
-		if err != nil {
-			return false, err
-		}
-		f.known, f.knownAt, f.hasSeen = r, version, true
-	}
-	return f.known.mapped, nil
-}
-
 // writeCached copies p into the pages of the blocks from block on, skip bytes
 // into the first one. It covers at most ioBlocks blocks.
 func (f *File) writeCached(ctx context.Context, p []byte, block uint64, skip int) error {
@@ -89,17 +75,9 @@ func (f *File) writeCached(ctx context.Context, p []byte, block uint64, skip int
 	defer f.v.putBuf(b)
 	n := (skip + len(p) + format.BlockSize - 1) / format.BlockSize
 	end := (skip + len(p)) % format.BlockSize
-	w := pageWrite{p: p, block: block, skip: skip, n: n}
-	f.v.pages.counted(f.ino, block, w.counted[:n])
-	for i := range n {
-		if w.counted[i] {
-			continue
-		}
-		mapped, err := f.isMapped(block + uint64(i))
-		if err != nil {
-			return err
-		}
-		w.hole[i] = !mapped
+	w := pageWrite{p: p, block: block, skip: skip, n: n, hole: b.hole[:n]}
+	if err := f.findHoles(&w); err != nil {
+		return err
 	}
 	// The old bytes around a part of a block wait in b.data, in case the block
 	// is not cached any more when it is written.
@@ -116,6 +94,7 @@ func (f *File) writeCached(ctx context.Context, p []byte, block uint64, skip int
 		}
 	}
 	f.blocks.Add(f.v.copyIn(f.ino, &w, b))
+	f.dense.add(block, n)
 	return nil
 }
 
@@ -132,11 +111,10 @@ func (f *File) old(ctx context.Context, w *pageWrite, i int, dst []byte) error {
 type pageWrite struct {
 	p          []byte
 	block      uint64
-	skip       int            // bytes of the first block before p
-	n          int            // blocks
-	head, tail []byte         // old content of the first and last block, if p leaves some
-	counted    [ioBlocks]bool // the block is in memory only and counted as such
-	hole       [ioBlocks]bool // the block counts from now on
+	skip       int    // bytes of the first block before p
+	n          int    // blocks
+	head, tail []byte // old content of the first and last block, if p leaves some
+	hole       []bool // the block counts from now on
 }
 
 // copyIn does w and returns how many blocks are no longer holes.
@@ -144,10 +122,10 @@ func (v *Volume) copyIn(ino uint64, w *pageWrite, b *ioBuf) (grown int64) {
 	s := v.stripe(ino)
 	s.content.Lock()
 	defer s.content.Unlock()
-	isNew, grown := v.pages.forWriting(ino, w, b.plain[:w.n])
+	grown = v.pages.forWriting(ino, w, b.plain[:w.n], b.isNew[:w.n])
 	p, skip := w.p, w.skip
 	for i, page := range b.plain[:w.n] {
-		if isNew[i] {
+		if b.isNew[i] {
 			switch {
 			case i == 0 && w.head != nil:
 				copy(page, w.head)
@@ -165,8 +143,12 @@ func (v *Volume) copyIn(ino uint64, w *pageWrite, b *ioBuf) (grown int64) {
 // segment, past the cache.
 func (f *File) writeDirect(p []byte, block uint64) error {
 	v, s := f.v, f.v.stripe(f.ino)
+	if err := v.makeRoom(); err != nil {
+		return err
+	}
 	b := v.getBuf()
-	defer v.putBuf(b)
+	var w *sending
+	defer func() { v.sent(w, b) }()
 	for i := range ioBlocks {
 		b.plain[i] = p[i*format.BlockSize : (i+1)*format.BlockSize]
 	}
@@ -178,7 +160,7 @@ func (f *File) writeDirect(p []byte, block uint64) error {
 	var err error
 	for done < ioBlocks && err == nil {
 		var n, was int
-		if n, was, err = v.writeRun(f.ino, block, b, done); err == nil {
+		if n, was, w, err = v.writeRun(f.ino, block, b, done); err == nil {
 			done += n
 			holes += n - was
 		}
@@ -188,26 +170,32 @@ func (f *File) writeDirect(p []byte, block uint64) error {
 	fresh := v.pages.drop(f.ino, block, block+uint64(done))
 	s.content.Unlock()
 	f.blocks.Add(int64(holes - fresh))
+	f.dense.add(block, done)
 	return err
 }
 
 // writeRun writes a part of b.plain[done:], which are the blocks from block on,
-// to a segment. It returns how many blocks, and how many of them the tree had.
-func (v *Volume) writeRun(ino, block uint64, b *ioBuf, done int) (n, was int, err error) {
+// to a segment. It returns how many blocks, and how many of them the tree had. All
+// of b at once is sent.
+func (v *Volume) writeRun(ino, block uint64, b *ioBuf, done int) (n, was int, w *sending, err error) {
 	ptr, n, err := v.alloc.take(ioBlocks-done, 1)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, nil, err
 	}
 	ptr, err = v.sealBlocks(b, ptr, done, done+n)
-	if err == nil {
+	switch {
+	case err != nil:
+	case n == ioBlocks:
+		w, err = v.send(b, ptr, n)
+	default:
 		err = v.segs.write(ptr, b.data[done*format.BlockSize:(done+n)*format.BlockSize])
 	}
 	if err != nil {
 		v.alloc.give(ptr, n)
-		return 0, 0, err
+		return 0, 0, nil, err
 	}
 	was, err = v.mapRun(ino, block+uint64(done), ptr, b.tags[done*seal.TagSize:(done+n)*seal.TagSize])
-	return n, was, err
+	return n, was, w, err
 }
 
 // mapRun records that consecutive blocks of a file lie at ptr.

@@ -117,6 +117,9 @@ func (v *Volume) checkFreshness(ctx context.Context) (adopted bool, err error) {
 
 // State returns the newest committed state.
 func (v *Volume) State() State {
+	if v.root != nil {
+		return State{Seq: v.journal.seq.Load(), Root: *v.root}
+	}
 	v.turn.take(func() bool { return false })
 	defer v.turn.give()
 	return stateOf(v.fresh.uuid, v.journal.seq.Load(), v.fresh.tag)

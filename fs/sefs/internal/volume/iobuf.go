@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"sync"
+
 	"cloister/fs/sefs/internal/format"
 	"cloister/fs/sefs/internal/seal"
 )
@@ -16,30 +18,48 @@ const keptBufs = 8
 
 // An ioBuf is what one transfer of up to ioBlocks blocks needs.
 type ioBuf struct {
-	data   [ioSize]byte // sealed blocks
-	plain  [ioBlocks][]byte
-	tags   [ioBlocks * seal.TagSize]byte
+	data   [ioSize + seal.TagSize]byte // sealed blocks, and room for a tag
+	plain  [ioBlocks][]byte            // set from the first on
+	tags   [ioBlocks * seal.HashSize]byte
 	run    seal.Run
 	pieces []piece
+	runs   []placed
 	inline [format.BlockSize]byte
 	ids    [ioBlocks]pageID
+	isNew  [ioBlocks]bool
+	hole   [ioBlocks]bool
+
+	sending sending
+}
+
+// ioBufs are the buffers that nobody uses. The last one used is the first to be
+// used again: the processor still has it at hand.
+type ioBufs struct {
+	mu   sync.Mutex
+	free []*ioBuf
 }
 
 func (v *Volume) getBuf() *ioBuf {
-	select {
-	case b := <-v.bufs:
-		return b
-	default:
+	v.bufs.mu.Lock()
+	defer v.bufs.mu.Unlock()
+	n := len(v.bufs.free)
+	if n == 0 {
 		return new(ioBuf)
 	}
+	b := v.bufs.free[n-1]
+	v.bufs.free = v.bufs.free[:n-1]
+	return b
 }
 
 func (v *Volume) putBuf(b *ioBuf) {
-	clear(b.plain[:]) // do not keep the callers' memory alive
-	b.run = seal.Run{}
-	select {
-	case v.bufs <- b:
-	default:
+	for i := 0; i < ioBlocks && b.plain[i] != nil; i++ {
+		b.plain[i] = nil // do not keep the callers' memory alive
+	}
+	b.run, b.sending = seal.Run{}, sending{}
+	v.bufs.mu.Lock()
+	defer v.bufs.mu.Unlock()
+	if len(v.bufs.free) < keptBufs {
+		v.bufs.free = append(v.bufs.free, b)
 	}
 }
 
@@ -57,21 +77,26 @@ func (v *Volume) sealBlocks(b *ioBuf, p format.Ptr, from, to int) (format.Ptr, e
 		Plain:   b.plain[from:to],
 		Cipher:  b.data[from*format.BlockSize : to*format.BlockSize],
 		Tags:    b.tags[from*seal.TagSize : to*seal.TagSize],
+		Room:    true,
 	}
 	v.crypt.Seal(&b.run)
 	p.Counter, p.Session = counter, box.ID()
 	return p, nil
 }
 
-// openBlocks opens cipher, sealed blocks that lie at p, to plain.
+// openBlocks opens cipher, sealed blocks that lie at p, to plain. cipher is part of
+// b.data.
 func (v *Volume) openBlocks(b *ioBuf, p format.Ptr, cipher []byte, plain [][]byte, tags []byte) error {
+	if v.root != nil {
+		return v.verifyBlocks(b, p, cipher, plain, tags)
+	}
 	box, err := v.ring.Box(p.Session)
 	if err != nil {
 		return err
 	}
-	b.run = seal.Run{Box: box, Domain: seal.DomainData, Counter: p.Counter, Plain: plain, Cipher: cipher, Tags: tags}
+	b.run = seal.Run{Box: box, Domain: seal.DomainData, Counter: p.Counter, Plain: plain, Cipher: cipher, Tags: tags, Room: true}
 	if bad := v.crypt.Open(&b.run); bad >= 0 {
-		return &seal.CorruptError{Block: p.Skip(bad).String(), Reason: "not authentic"}
+		return notAuthentic(p.Skip(bad))
 	}
 	return nil
 }
@@ -88,14 +113,10 @@ func (v *Volume) readNodes(ptrs []format.NodePtr, nodes []*node) error {
 		return err
 	}
 	for i, p := range ptrs {
-		box, err := v.ring.Box(p.Session)
-		if err != nil {
-			return err
-		}
 		n := nodes[i]
 		n.ptr = p
-		if !box.OpenDetached(seal.DomainNode, p.Counter, n.page, buf[i*format.NodeSize:(i+1)*format.NodeSize], p.Tag[:]) {
-			return &seal.CorruptError{Block: p.String(), Reason: "not authentic"}
+		if err := v.openNode(p, n.page, buf[i*format.NodeSize:(i+1)*format.NodeSize]); err != nil {
+			return err
 		}
 	}
 	return nil

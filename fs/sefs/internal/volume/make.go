@@ -3,7 +3,6 @@ package volume
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,10 +27,10 @@ type MakeConfig struct {
 	Now     func() time.Time // nil: time.Now
 }
 
-// Make makes an empty volume in an empty directory. It makes no inode. If it
-// fails, the directory is left empty.
+// Make makes an empty volume in an empty directory, or in one where a Make was
+// killed. It makes no inode. If it fails, the directory is left empty.
 //
-// Errors: EINVAL if the directory is not empty or cfg is not valid; EBUSY;
+// Errors: EINVAL if the directory is not Vacant or cfg is not valid; EBUSY;
 // those of the host.
 func Make(ctx context.Context, st store.Store, cfg MakeConfig) (err error) {
 	if err := seal.CheckUserKey(cfg.UserKey); err != nil {
@@ -40,12 +39,12 @@ func Make(ctx context.Context, st store.Store, cfg MakeConfig) (err error) {
 	if err := cfg.Slot.Check(); err != nil {
 		return err
 	}
-	empty, err := st.Empty()
+	vacant, err := Vacant(st)
 	if err != nil {
 		return err
 	}
-	if !empty {
-		return fmt.Errorf("sefs: the directory for a new volume is not empty: %w", unix.EINVAL)
+	if !vacant {
+		return notVacant()
 	}
 	now := cfg.Now
 	if now == nil {
@@ -64,6 +63,9 @@ func Make(ctx context.Context, st store.Store, cfg MakeConfig) (err error) {
 	}
 	defer lock.Close()
 	m.made = append(m.made, store.LockName)
+	if err := clearUnfinished(st); err != nil {
+		return err
+	}
 	return m.run(ctx, cfg, now())
 }
 
@@ -134,8 +136,12 @@ func (m *maker) run(ctx context.Context, cfg MakeConfig, now time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// The header comes last and whole: without it there is no volume.
-	err = m.file(newHeaderName, func(f store.File) error { return f.WriteAt(encoded, 0) })
+	return m.header(encoded)
+}
+
+// header makes the header, last and whole: without it there is no volume.
+func (m *maker) header(encoded []byte) error {
+	err := m.file(newHeaderName, func(f store.File) error { return f.WriteAt(encoded, 0) })
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +27,15 @@ import (
 // (*seal.KeyError) if no slot opens with its key, the header was tampered
 // with or Config.Root is another one; EBUSY if the volume is in use; ESTALE (*seal.StaleError) if Config.Anchor
 // knows a newer state or another one; EIO (*seal.CorruptError) if its data is
-// not authentic; EROFS for ReadWrite if it has features that forbid writing.
-func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error) {
+// not authentic; EROFS for ReadWrite if it has features that forbid writing, or is integrity-only.
+func Open(ctx context.Context, st store.Store, cfg Config) (*Volume, error) {
+	return openVolume(ctx, st, cfg, nil)
+}
+
+// openVolume is Open, for repair if mend is not nil.
+func openVolume(ctx context.Context, st store.Store, cfg Config, mend *mending) (_ *Volume, err error) {
 	v := newVolume(st, cfg)
+	v.mend = mend
 	defer func() {
 		if err != nil {
 			v.crypt.Close()
@@ -50,6 +57,12 @@ func Open(ctx context.Context, st store.Store, cfg Config) (_ *Volume, err error
 		if err := v.header.CheckWritable(); err != nil {
 			return nil, err
 		}
+	}
+	if v.header.Mode == format.ModeIntegrity {
+		if err := v.openIntegrity(); err != nil {
+			return nil, err
+		}
+		return v, nil
 	}
 	if err := v.unlock(); err != nil {
 		return nil, err
@@ -90,7 +103,6 @@ func newVolume(st store.Store, cfg Config) *Volume {
 		log:   cfg.Log,
 		now:   cfg.Now,
 		crypt: seal.NewPool(),
-		bufs:  make(chan *ioBuf, keptBufs),
 		turn:  newTurn(),
 		segs:  newSegments(st, cfg.Access),
 		tree:  newTree(cfg.NodeCacheBytes),
@@ -105,6 +117,7 @@ func newVolume(st store.Store, cfg Config) *Volume {
 	v.nodeBufs.New = func() any { return new(nodeBuf) }
 	v.dirtyLists.New = func() any { return new([]dirtyPage) }
 	v.tx.v = v
+	v.sendings.moved = sync.NewCond(&v.sendings.mu)
 	v.alloc = newAllocator(v.tree)
 	v.tree.read = v.readNodes
 	return v

@@ -302,8 +302,8 @@ func (c *pageCache) has(ino uint64) bool {
 	return c.inodes[ino] != 0
 }
 
-// counted sets out[i] for the blocks from block on that are not in a segment,
-// or not with their last content. All of those count as blocks of the file.
+// counted sets out[i] to whether block i from block on is not in a segment, or not
+// with its last content. All of those count as blocks of the file.
 func (c *pageCache) counted(ino, block uint64, out []bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -313,18 +313,17 @@ func (c *pageCache) counted(ino, block uint64, out []bool) {
 	}
 }
 
-// forWriting makes pages of the blocks of w and returns their bytes in plain,
-// which are new, and how many blocks count from now on that did not.
+// forWriting makes pages of the blocks of w and sets their bytes in plain, and which
+// are new. It returns how many blocks count from now on that did not.
 //
 // Preconditions: stripe.content of the file held exclusively.
-func (c *pageCache) forWriting(ino uint64, w *pageWrite, plain [][]byte) (isNew [ioBlocks]bool, grown int64) {
+func (c *pageCache) forWriting(ino uint64, w *pageWrite, plain [][]byte, isNew []bool) (grown int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range plain {
 		key := pageKey{ino, w.block + uint64(i)}
 		id := c.index[key]
-		if id == 0 {
-			isNew[i] = true
+		if isNew[i] = id == 0; isNew[i] {
 			id = c.frameLocked(true)
 			c.insertLocked(id, key, pageDirty)
 		}
@@ -332,14 +331,13 @@ func (c *pageCache) forWriting(ino uint64, w *pageWrite, plain [][]byte) (isNew 
 		p.used = true
 		p.again = p.writing
 		if w.hole[i] {
-			w.hole[i] = false
 			p.fresh = true
 			grown++
 		}
 		c.setStateLocked(id, pageDirty)
 		plain[i] = c.bytesLocked(id)
 	}
-	return isNew, grown
+	return grown
 }
 
 // drop removes the pages of blocks [from, to) of a file. It returns how many

@@ -19,17 +19,26 @@ const firstRead = 64 << 10
 func (v *Volume) recover(ctx context.Context, h *format.Head) (err error) {
 	j := &v.journal
 	if j.file, err = v.st.Open(journalName, v.cfg.Access); err != nil {
-		return missing(journalName, err)
+		if err = missing(journalName, err); !v.mend.takes(err) {
+			return err
+		}
 	}
 	v.tree.redo.off = true
-	r := recordReader{file: j.file, end: j.size, head: h.Seq, ring: v.ring}
-	copy(r.tag[:], j.tag[:])
-	if err := v.replayAll(ctx, &r, h.Commit); err != nil {
-		return err
+	if v.mend != nil {
+		if err := v.cutDamaged(ctx); err != nil {
+			return err
+		}
 	}
-	v.tree.redo.off = false
+	if j.file != nil {
+		r := recordReader{file: j.file, end: j.size, head: h.Seq, ring: v.ring}
+		copy(r.tag[:], j.tag[:])
+		if err := v.replayAll(ctx, &r, h.Commit); err != nil && !v.mend.takes(err) {
+			return err
+		}
+	}
+	v.tree.redo.off = v.mend != nil
 	adopted, err := v.checkFreshness(ctx)
-	if err != nil || v.cfg.Access == ReadOnly {
+	if err != nil || v.cfg.Access == ReadOnly || v.mend != nil {
 		return err
 	}
 	if err := v.mendHeads(); err != nil {

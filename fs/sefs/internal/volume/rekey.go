@@ -43,8 +43,12 @@ func OpenKeys(st store.Store, cfg KeysConfig) (_ *Keys, err error) {
 		}
 	}()
 	// Before the lock, which makes a file.
-	if _, err := Peek(st); err != nil {
+	seen, err := Peek(st)
+	if err != nil {
 		return nil, err
+	}
+	if seen.Integrity() {
+		return nil, fmt.Errorf("sefs: the volume is integrity-only and has no keys: %w", unix.EINVAL)
 	}
 	if _, err := st.Lock(ReadWrite); err != nil {
 		return nil, err

@@ -124,16 +124,13 @@ func TestKeyChangeCrash(t *testing.T) {
 			k := openKeys(t, rec, testKey)
 			require.NoError(t, tt.change(k))
 			require.NoError(t, k.Close())
-			r := rand.New(rand.NewPCG(1, 1))
 			old := 0
-			for n := range rec.Len() + 1 {
-				for range 6 {
-					got := keysThatOpen(t, rec.Crash(n, func(int, store.Call) store.Fate { return store.Fate(r.IntN(3)) }))
-					if fmt.Sprint(got) != fmt.Sprint(tt.after) {
-						require.Equal(t, before, got, "crash after call %d", n)
-						require.Less(t, n, rec.Len(), "a change that succeeded is lost")
-						old++
-					}
+			for img := range rec.Crashes(store.CrashConfig{Rand: rand.New(rand.NewPCG(1, 1)), Each: 60}) {
+				got := keysThatOpen(t, img.Memory)
+				if fmt.Sprint(got) != fmt.Sprint(tt.after) {
+					require.Equal(t, before, got, "crash after call %d, %s", img.Calls, img.Fate)
+					require.Less(t, img.Calls, rec.Len(), "a change that succeeded is lost")
+					old++
 				}
 			}
 			if tt.name != "wrap again" {

@@ -81,7 +81,13 @@ func (s *segments) createFile(dir, name string) (store.File, error) {
 	if !errors.Is(err, unix.ENOENT) {
 		return f, err
 	}
-	if err := s.st.Mkdir(dir); err != nil && !errors.Is(err, unix.EEXIST) {
+	err = s.st.Mkdir(dir)
+	if errors.Is(err, unix.ENOENT) { // a crash of the host can have lost it while the volume was being made
+		if err = s.st.Mkdir(segmentsDir); err == nil {
+			err = s.st.Mkdir(dir)
+		}
+	}
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, err
 	}
 	return s.st.Create(name)
@@ -118,13 +124,21 @@ func (s *segments) write(p format.Ptr, data []byte) error {
 		return err
 	}
 	defer s.release(g)
+	return s.writeTo(g, p, data)
+}
+
+// writeTo is write for a segment that is open.
+func (s *segments) writeTo(g *segment, p format.Ptr, data []byte) error {
+	err := g.WriteAt(data, int64(p.Block)*format.BlockSize)
+	// Not before: a sync for an earlier commit, which may be under way, takes the
+	// segment off the list, and need not see this write.
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !g.dirty {
 		g.dirty = true
 		s.dirty = append(s.dirty, g.number)
 	}
-	s.mu.Unlock()
-	return g.WriteAt(data, int64(p.Block)*format.BlockSize)
+	return err
 }
 
 // read fills data with the sealed blocks at p.

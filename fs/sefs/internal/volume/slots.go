@@ -43,12 +43,13 @@ type Unlocking struct {
 // host says.
 type Identity struct {
 	UUID       [16]byte
+	Mode       uint8                 // format.ModeEncrypted or ModeIntegrity
 	Generation uint64                // 1, and one more with every change of the header
 	Slots      [format.MaxSlots]Slot // KeyNone: free
 }
 
 func identityOf(h *format.Header) Identity {
-	return Identity{UUID: h.UUID, Generation: h.Generation, Slots: h.Slots}
+	return Identity{UUID: h.UUID, Mode: h.Mode, Generation: h.Generation, Slots: h.Slots}
 }
 
 // Peek reads the header of a volume without a key.
@@ -68,7 +69,8 @@ func Peek(st store.Store) (Identity, error) {
 // Identity returns what the authenticated header says.
 func (v *Volume) Identity() Identity { return identityOf(v.header) }
 
-// OpenedBy returns the number of the key slot that opened the volume.
+// OpenedBy returns the number of the key slot that opened the volume; -1 if it is
+// integrity-only and has none.
 func (v *Volume) OpenedBy() int { return v.slot }
 
 // readHeader opens and reads the header, which is not authenticated by that.

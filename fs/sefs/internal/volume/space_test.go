@@ -189,7 +189,7 @@ func TestCompact(t *testing.T) {
 		require.NoError(t, volume.Verify(v), when)
 	}
 	rec.acked = 1 // keep images from here on
-	require.NoError(t, v.Compact(t.Context()), "Compact")
+	require.NoError(t, v.Compact(t.Context(), nil), "Compact")
 	after := v.Stats()
 	t.Logf("%+v -> %+v", before, after)
 	require.LessOrEqual(t, after.Segments, uint64(2), "segments")
@@ -198,12 +198,12 @@ func TestCompact(t *testing.T) {
 	for i, image := range rec.images[:max(1, scaled(len(rec.images)))] {
 		v := openLoose(t, image.mem, config())
 		check(v, fmt.Sprint("after crash ", i))
-		require.NoError(t, v.Compact(t.Context()), "Compact again")
+		require.NoError(t, v.Compact(t.Context(), nil), "Compact again")
 		check(v, fmt.Sprint("compacted after crash ", i))
 		v.Abandon()
 	}
 	before = v.Stats()
-	require.NoError(t, v.Compact(t.Context()), "Compact with nothing to do")
+	require.NoError(t, v.Compact(t.Context(), nil), "Compact with nothing to do")
 	require.Equal(t, before, v.Stats(), "nothing to do")
 }
 
@@ -223,7 +223,7 @@ func TestCompactDamage(t *testing.T) {
 	data := mem.Bytes(name)
 	data[100] ^= 1
 	mem.SetBytes(name, data)
-	require.NoError(t, v.Compact(t.Context()), "Compact")
+	require.NoError(t, v.Compact(t.Context(), nil), "Compact")
 	require.LessOrEqual(t, v.Stats().Segments, uint64(3), "the others are emptied")
 	require.NoError(t, volume.Verify(v))
 }

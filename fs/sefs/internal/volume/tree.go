@@ -26,6 +26,8 @@ type tree struct {
 	dirty  map[uint64]*node
 	nextID uint64
 	redo   redoLog
+
+	newVal, oldVal [format.MaxValue]byte // of mapAll
 }
 
 func newTree(cacheBytes int64) *tree {
@@ -132,6 +134,9 @@ func (t *tree) readLocked(n *node, i int, hint scanHint) (*node, error) {
 		ptrs[count], nodes[count] = p, newNode()
 	}
 	if err := t.read(ptrs[:count], nodes[:count]); err != nil {
+		if count > 1 { // what was to be read ahead may be what is damaged
+			return t.readLocked(n, i, single)
+		}
 		return nil, err
 	}
 	for j, c := range nodes[:count] {
@@ -183,7 +188,7 @@ func (t *tree) getLocked(k format.Key, dst []byte) ([]byte, error) {
 func (t *tree) scan(from, to format.Key, fn func(k format.Key, val []byte) bool) error {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	c := cursor{t: t, hint: ahead}
+	c := cursor{t: t, hint: ahead, high: to}
 	ok, err := c.seek(from)
 	for ; ok && err == nil; ok, err = c.next() {
 		k := c.key()
@@ -199,6 +204,12 @@ func (t *tree) scan(from, to format.Key, fn func(k format.Key, val []byte) bool)
 type cursor struct {
 	t    *tree
 	hint scanHint
+
+	// What is wanted has keys in [low, high); a zero high is none. The cursor ends rather
+	// than read a node that has none of it: damage there must not keep anybody from what
+	// is somewhere else.
+	low, high format.Key
+
 	path [format.MaxHeight + 1]step // by level; the leaf is step 0
 }
 
@@ -257,12 +268,24 @@ func (c *cursor) floor(k format.Key) (bool, error) {
 // next goes to the item behind; false at the end.
 func (c *cursor) next() (bool, error) { return c.move(+1) }
 
+// beyond reports whether nothing that is wanted is on the other side of k, the key between two
+// nodes: no item of the upper one is below it, and all of the lower one are.
+func (c *cursor) beyond(k format.Key, by int) bool {
+	if by < 0 {
+		return !c.low.Less(k)
+	}
+	return c.high != format.Key{} && !k.Less(c.high)
+}
+
 // move goes one item up or down.
 func (c *cursor) move(by int) (bool, error) {
 	level := 0
 	for {
 		s := &c.path[level]
 		if i := s.i + by; i >= 0 && i < s.n.page.Len() {
+			if level > 0 && c.beyond(s.n.page.Key(max(i, s.i)), by) {
+				return false, nil
+			}
 			s.i = i
 			break
 		}

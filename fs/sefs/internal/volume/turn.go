@@ -1,6 +1,10 @@
 package volume
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+	"time"
+)
 
 // A turn lets one commit run at a time. Unlike a mutex it wakes all who wait at
 // once, so that those whom the last commit served leave without queueing, and
@@ -9,7 +13,14 @@ type turn struct {
 	mu   sync.Mutex
 	free *sync.Cond
 	busy bool
+
+	came  int           // callers since the last commit closed its transaction
+	group int           // callers that it served
+	took  time.Duration // how long it was at the host, by the clock
 }
+
+// maxGather bounds the wait for callers that are likely to come.
+const maxGather = time.Millisecond
 
 func newTurn() *turn {
 	t := &turn{}
@@ -22,6 +33,7 @@ func newTurn() *turn {
 func (t *turn) take(served func() bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.came++
 	for {
 		if served() {
 			return false
@@ -32,6 +44,40 @@ func (t *turn) take(served func() bool) bool {
 		}
 		t.free.Wait()
 	}
+}
+
+// gather gives those whom the last commit served the time to come again: if
+// they do, as threads that sync one small write after the other, one commit can
+// serve all of them instead of the first alone. It waits at most for half of what
+// the last commit took, and for nobody if that served its caller only.
+//
+// Preconditions: it is the caller's turn.
+func (t *turn) gather() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.came >= t.group {
+		return
+	}
+	most := min(t.took/2, maxGather)
+	for start := time.Now(); t.came < t.group && time.Since(start) < most; {
+		t.mu.Unlock()
+		runtime.Gosched()
+		t.mu.Lock()
+	}
+}
+
+// closed notes that whoever comes from now on is for the next commit.
+func (t *turn) closed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.came, t.group = 0, t.came
+}
+
+// done notes how long a commit was at the host.
+func (t *turn) done(took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.took = took
 }
 
 // give ends the caller's turn.

@@ -75,6 +75,10 @@ type Config struct {
 	// Root, if set, is that of the only state in which the volume may be opened.
 	Root *[32]byte
 
+	// Unpinned lets a volume that is integrity-only be opened without Root. Then it is only known
+	// to agree with itself: the host may have made it.
+	Unpinned bool
+
 	// Anchor, if set, keeps the newest state where the host cannot turn it back.
 	Anchor Anchor
 
@@ -105,18 +109,20 @@ type stripe struct {
 
 // A Volume is one open volume. Its methods may be called concurrently.
 type Volume struct {
-	st     store.Store
-	cfg    Config
-	log    *slog.Logger
-	now    func() time.Time
-	header *format.Header
-	slot   int // the key slot that opened it
-	ring   *seal.Keyring
-	crypt  *seal.Pool
-	bufs   chan *ioBuf // those that nobody uses
-	sess   *seal.Session
-	tx     Tx
-	k0, k1 uint64 // key of NameHash
+	st       store.Store
+	cfg      Config
+	log      *slog.Logger
+	now      func() time.Time
+	header   *format.Header
+	slot     int // the key slot that opened it; -1: there is none
+	ring     *seal.Keyring
+	root     *[32]byte // of a volume that is integrity-only; else nil
+	crypt    *seal.Pool
+	bufs     ioBufs
+	sendings sendings
+	sess     *seal.Session
+	tx       Tx
+	k0, k1   uint64 // key of NameHash
 
 	nodeBufs   sync.Pool // of *nodeBuf
 	dirtyLists sync.Pool // of *[]dirtyPage
@@ -140,6 +146,7 @@ type Volume struct {
 	completed atomic.Uint64 // number of the last commit that succeeded
 	broken    atomic.Pointer[error]
 	closed    atomic.Bool
+	mend      *mending // nil: not open for repair
 
 	stop       chan struct{}
 	flusher    sync.WaitGroup
@@ -231,7 +238,9 @@ func (v *Volume) release() bool {
 	closed := fmt.Errorf("sefs: volume is closed: %w", unix.EIO)
 	v.broken.Store(&closed)
 	v.crypt.Close()
-	v.ring.Wipe()
+	if v.ring != nil {
+		v.ring.Wipe()
+	}
 	return true
 }
 
@@ -251,7 +260,7 @@ func (v *Volume) commitOften(interval time.Duration) {
 				v.log.Warn("commit failed", "error", err)
 				continue
 			}
-			if _, err := v.compactSome(context.Background(), roundBlocks); err != nil {
+			if _, err := v.compactSome(context.Background(), roundBlocks, func(int64) {}); err != nil {
 				v.log.Warn("compaction failed", "error", err)
 			}
 		}

@@ -10,9 +10,15 @@ import (
 
 // A dirtyPage is a page on its way to a segment.
 type dirtyPage struct {
-	key  pageKey
-	id   pageID
-	data []byte
+	key pageKey
+	id  pageID
+}
+
+func (a dirtyPage) compare(b dirtyPage) int {
+	if a.key.ino != b.key.ino {
+		return cmp.Compare(a.key.ino, b.key.ino)
+	}
+	return cmp.Compare(a.key.block, b.key.block)
 }
 
 // which says which pages a write-back writes.
@@ -31,9 +37,7 @@ func (v *Volume) writeBack(w which) error {
 	list := v.dirtyLists.Get().(*[]dirtyPage)
 	defer v.dirtyLists.Put(list)
 	*list = v.pages.startWriting(w, (*list)[:0])
-	slices.SortFunc(*list, func(a, b dirtyPage) int {
-		return cmp.Or(cmp.Compare(a.key.ino, b.key.ino), cmp.Compare(a.key.block, b.key.block))
-	})
+	slices.SortFunc(*list, dirtyPage.compare)
 	return v.writePages(*list)
 }
 
@@ -86,7 +90,7 @@ func (v *Volume) writeInline(list []dirtyPage) (rest []dirtyPage, err error) {
 		}
 		s := v.stripe(d.key.ino)
 		s.content.RLock()
-		data := format.TrimZeros(d.data)
+		data := format.TrimZeros(v.pages.bytes(d.id))
 		n := copy(buf[:], data)
 		s.content.RUnlock()
 		if len(data) > maxInline {
@@ -106,17 +110,17 @@ func (v *Volume) writeInline(list []dirtyPage) (rest []dirtyPage, err error) {
 
 // writeSome writes the first pages of list with one host call.
 func (v *Volume) writeSome(list []dirtyPage) (int, error) {
+	if err := v.makeRoom(); err != nil {
+		return 0, err
+	}
 	ptr, n, err := v.alloc.take(len(list), 1)
 	if err != nil {
 		return 0, err
 	}
 	b := v.getBuf()
-	defer v.putBuf(b)
 	list = list[:n]
-	for i, d := range list {
-		b.plain[i] = d.data
-	}
-	var at [ioBlocks]format.Ptr // where each file's pages begin, at their index
+	v.pages.plain(list, b.plain[:n])
+	b.runs = b.runs[:0]
 	for from := 0; from < n && err == nil; {
 		to := from + 1
 		for to < n && list[to].key.ino == list[from].key.ino {
@@ -124,40 +128,59 @@ func (v *Volume) writeSome(list []dirtyPage) (int, error) {
 		}
 		s := v.stripe(list[from].key.ino)
 		s.content.RLock()
-		at[from], err = v.sealBlocks(b, ptr.Skip(from), from, to)
+		var at format.Ptr
+		at, err = v.sealBlocks(b, ptr.Skip(from), from, to)
 		s.content.RUnlock()
+		b.addRuns(list, at, from, to)
 		from = to
 	}
+	var w *sending
 	if err == nil {
-		err = v.segs.write(ptr, b.data[:n*format.BlockSize])
+		w, err = v.send(b, ptr, n)
 	}
+	defer v.sent(w, b)
 	if err != nil {
 		v.alloc.give(ptr, n)
 		return 0, err
 	}
-	return n, v.mapPages(list, at[:n], b)
+	if err := v.tree.mapAll(b.runs); err != nil {
+		return 0, v.fail(err)
+	}
+	for i, d := range list {
+		if i == 0 || list[i-1].key.ino != d.key.ino {
+			v.stripe(d.key.ino).version.Add(1)
+		}
+	}
+	return n, nil
 }
 
-// mapPages records where pages lie now. at has a pointer where a file begins.
-func (v *Volume) mapPages(list []dirtyPage, at []format.Ptr, b *ioBuf) error {
-	start := 0 // of the file
-	for from := 0; from < len(list); {
-		key := list[from].key
-		if from == 0 || list[from-1].key.ino != key.ino {
-			start = from
+// addRuns adds pages [from, to) of list, all of one file, which lie at p, to b.runs.
+func (b *ioBuf) addRuns(list []dirtyPage, p format.Ptr, from, to int) {
+	for i := from; i < to; {
+		key, n := list[i].key, 1
+		for i+n < to && n < format.MaxExtent && list[i+n].key.block == key.block+uint64(n) {
+			n++
 		}
-		to := from + 1
-		for to < len(list) && list[to].key == (pageKey{key.ino, key.block + uint64(to-from)}) {
-			to++
-		}
-		tags := b.tags[from*seal.TagSize : to*seal.TagSize]
-		if _, err := v.mapRun(key.ino, key.block, at[start].Skip(from-start), tags); err != nil {
-			return err
-		}
-		v.stripe(key.ino).version.Add(1)
-		from = to
+		tags := b.tags[i*seal.TagSize : (i+n)*seal.TagSize]
+		b.runs = append(b.runs, placed{key.ino, key.block, format.Extent{Ptr: p.Skip(i - from), Tags: tags}})
+		i += n
 	}
-	return nil
+}
+
+// plain sets the bytes of pages that are being written.
+func (c *pageCache) plain(list []dirtyPage, plain [][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, d := range list {
+		plain[i] = c.bytesLocked(d.id)
+	}
+}
+
+// bytes returns the bytes of a frame.
+func (c *pageCache) bytes(id pageID) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytesLocked(id)
 }
 
 // startWriting appends the pages to write to list and marks them.
@@ -184,7 +207,7 @@ func (c *pageCache) startLocked(id pageID, list []dirtyPage) []dirtyPage {
 		return list
 	}
 	p.writing, p.again = true, false
-	return append(list, dirtyPage{p.key, id, c.bytesLocked(id)})
+	return append(list, dirtyPage{p.key, id})
 }
 
 // startWritingRange is startWriting for the dirty pages among n blocks.

@@ -1,0 +1,5 @@
+//go:build race
+
+package sefs_test
+
+const raceDetector = true
