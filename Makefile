@@ -10,7 +10,7 @@ BIN         := bin
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race e2e crash fuzz fuzz-diff bench bench-sefs bench-gvisor cover lint ci enclave clean
+.PHONY: help build run test race e2e crash fuzz fuzz-diff bench bench-sefs bench-gvisor bench-peers cover lint ci enclave clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,8 @@ fuzz: ## every fuzz target for FUZZTIME (default 30s) each
 	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
 	  done; done
 
-fuzz-diff: ## DIFFOPS random calls on ramfs and on HostFS beside the kernel (seed DIFFSEED); needs root
-	$(GO) test -count=1 -v -timeout 120m -run 'Ramfs|HostfsOnTmpfs' ./e2e/difftest -ops $(DIFFOPS) -seed $(DIFFSEED)
+fuzz-diff: ## DIFFOPS random calls on each file system beside the kernel (seed DIFFSEED); needs root
+	$(GO) test -count=1 -v -timeout 180m -run 'Ramfs|Sefs|Unionfs|HostfsOnTmpfs' ./e2e/difftest -ops $(DIFFOPS) -seed $(DIFFSEED)
 
 bench: ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -53,6 +53,9 @@ bench-sefs: ## the figures that the storage engine is held to; SEFS_FIGURES=full
 
 bench-gvisor: ## path walks beside those of gVisor's VFS, in one binary
 	cd bench/gvisor && $(GO) test -run '^$$' -bench . -benchmem .
+
+bench-peers: build ## SEFS through FUSE beside gocryptfs, securefs and fuse-overlayfs; needs root
+	cd bench/peers && $(GO) run . -cloister $(CURDIR)/$(BIN)/cloister
 
 cover: ## coverage of the whole module in cover.out
 	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...

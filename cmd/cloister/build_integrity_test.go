@@ -51,6 +51,10 @@ func TestBuildIntegrity(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(must(t, "info", "--json", e.image)), &info))
 		require.Equal(t, []any{"integrity", "none", mac, true, false, ""}, []any{info.Mode, info.Key, info.MAC, info.Verified, info.Pinned, info.Freshness})
 	})
+	t.Run("keys", func(t *testing.T) {
+		require.Contains(t, must(t, "key", "list", e.image), "has no keys")
+		require.Contains(t, must(t, "key", "list", "--json", e.image), `"slots": []`)
+	})
 	t.Run("reading", func(t *testing.T) {
 		r := cloister(t, "cat", e.image, "dir/link")
 		require.Equal(t, "hello, world\n", r.out)
@@ -166,7 +170,7 @@ var plants = []plant{
 	{name: "B", mode: unix.S_IFREG | 0o4711, data: strings.Repeat("b", 5000)},
 	{name: "d/ä", mode: unix.S_IFREG | 0o600, data: strings.Repeat("large ", 500_000)},
 	{name: "d/hole", mode: unix.S_IFREG | 0o600, data: "behind", hole: 3 << 20},
-	{name: "d/e/nothing", mode: unix.S_IFREG | 0o000},
+	{name: "d/e/nothing", mode: unix.S_IFREG}, // nobody may read it
 	{name: "d/e/again", link: "a"},
 	{name: "fifo", mode: unix.S_IFIFO | 0o622},
 	{name: "symlink", mode: unix.S_IFLNK | 0o777, data: "d/../a"},

@@ -72,7 +72,11 @@ func newKeyList(std streams) *cobra.Command {
 				return keyFailure(args[0], err)
 			}
 			list := listKeys(args[0], info)
-			if !asJSON {
+			switch {
+			case asJSON:
+			case info.Integrity:
+				return output(fmt.Fprintf(std.out, "%s has no keys: it is integrity-only\n", args[0]))
+			default:
 				return output(0, list.print(std.out))
 			}
 			return printJSON(std, list)
@@ -83,7 +87,7 @@ func newKeyList(std streams) *cobra.Command {
 }
 
 func listKeys(image string, info sefs.Info) *keyList {
-	list := &keyList{Image: image, UUID: info.UUID, Generation: info.Generation}
+	list := &keyList{Image: image, UUID: info.UUID, Generation: info.Generation, Slots: []keySlotInfo{}}
 	for _, s := range info.Slots {
 		k := keySlotInfo{Slot: s.Number, Kind: s.Kind.String(), Label: s.Label, Created: s.Created, Platform: s.Platform, Policy: s.Policy}
 		if s.Kind == sefs.KeySealed {

@@ -78,8 +78,8 @@ func (r *CheckReport) Clean() bool { return len(r.Problems) == 0 && r.Omitted ==
 // writes nothing. An image that opens with the key but whose head or journal is damaged is a report
 // with that one problem.
 //
-// Memory: about 110 MiB, 4 KiB for each 64 MiB of data, and with CheckTree 21 bytes for each
-// inode, up to half as much again while that grows, and 16 for each directory.
+// Memory: at most about 110 MiB, 4 KiB for each 64 MiB of data, and with CheckTree about 50 bytes for each
+// inode, of which 21 are kept.
 //
 // Errors: as Open; that of ctx.
 func Check(ctx context.Context, dir string, cfg CheckConfig) (*CheckReport, error) {

@@ -40,6 +40,15 @@ func inMemoryDir(b *testing.B) string {
 	return dir
 }
 
+// usedCPU returns the time that this process has used processors.
+func usedCPU() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func middle[T float64 | time.Duration](x []T) T {
 	slices.Sort(x)
 	return x[len(x)/2]
@@ -56,11 +65,10 @@ func BenchmarkFigureIntegrityRead(b *testing.B) {
 	data := fill(1, size)
 	require.NoError(b, os.WriteFile(filepath.Join(tree, "f"), data, 0o644))
 	result, _ := buildOnHost(b, tree, image)
-	read := func() time.Duration {
+	read := func() (took, cpu time.Duration) {
 		img, err := sefs.Open(b.Context(), image, sefs.OpenConfig{Access: sefs.ReadOnly, MAC: &result.Root})
 		require.NoError(b, err)
 		defer img.Close(b.Context(), vfs.ForceClose)
-		took := time.Duration(0)
 		require.NoError(b, withFile(b.Context(), img.Root(), "f", func(f vfs.Inode) error {
 			h, err := f.(vfs.Regular).Open(b.Context(), unix.O_RDONLY)
 			if err != nil {
@@ -68,39 +76,42 @@ func BenchmarkFigureIntegrityRead(b *testing.B) {
 			}
 			p := make([]byte, piece)
 			start := time.Now()
+			cpu = usedCPU()
 			for off := int64(0); off < size; off += piece {
 				if _, err := h.ReadAt(b.Context(), p, off); err != nil {
 					return err
 				}
 			}
-			took = time.Since(start)
+			took, cpu = time.Since(start), usedCPU()-cpu
 			return nil
 		}))
-		return took
+		return took, cpu
 	}
 	for i := 0; b.Loop(); i++ {
 		if i > 0 {
 			continue
 		}
-		var raw []time.Duration
-		ours := make([][]time.Duration, 3)
+		var raw, rawCPU []time.Duration
+		ours, oursCPU := make([][]time.Duration, 3), make([][]time.Duration, 3)
 		for range 5 {
 			runtime.GOMAXPROCS(1)
-			start := time.Now()
+			start, cpu := time.Now(), usedCPU()
 			for off := 0; off < size; off += 4096 {
 				sum := sha256.Sum256(data[off : off+4096])
 				runtime.KeepAlive(sum)
 			}
-			raw = append(raw, time.Since(start))
+			raw, rawCPU = append(raw, time.Since(start)), append(rawCPU, usedCPU()-cpu)
 			for procs := 1; procs <= 2; procs++ {
 				runtime.GOMAXPROCS(procs)
-				ours[procs] = append(ours[procs], read())
+				took, cpu := read()
+				ours[procs], oursCPU[procs] = append(ours[procs], took), append(oursCPU[procs], cpu)
 			}
 		}
 		b.ReportMetric(size/middle(raw).Seconds()/1e9, "raw-GB/s")
 		for procs := 1; procs <= 2; procs++ {
 			b.ReportMetric(middle(raw).Seconds()/middle(ours[procs]).Seconds(), fmt.Sprintf("read/raw-%dcpu", procs))
 		}
+		b.ReportMetric(middle(rawCPU).Seconds()/middle(oursCPU[1]).Seconds(), "read/raw-cpu-s")
 		b.ReportMetric(0, "ns/op")
 	}
 }
@@ -149,14 +160,18 @@ func BenchmarkFigureIntegrityBuild(b *testing.B) {
 		if i > 0 {
 			continue
 		}
-		var tar, ours, one []time.Duration
+		var tar, ours, oursCPU, one, oneCPU []time.Duration
 		for range 5 {
 			tar = append(tar, readLikeTar(b, many))
+			cpu := usedCPU()
 			_, took := buildOnHost(b, many, image)
-			ours = append(ours, took)
+			ours, oursCPU = append(ours, took), append(oursCPU, usedCPU()-cpu)
+			cpu = usedCPU()
 			_, took = buildOnHost(b, large, image)
-			one = append(one, took)
+			one, oneCPU = append(one, took), append(oneCPU, usedCPU()-cpu)
 		}
+		b.ReportMetric(files/middle(oursCPU).Seconds(), "files/cpu-s")
+		b.ReportMetric(size/middle(oneCPU).Seconds()/1e9, "GB/cpu-s")
 		b.ReportMetric(files/middle(ours).Seconds(), "files/s")
 		b.ReportMetric(middle(tar).Seconds()/middle(ours).Seconds(), "build/tar")
 		b.ReportMetric(size/middle(one).Seconds()/1e9, "GB/s")

@@ -35,27 +35,15 @@ type blockRun struct {
 	bytes  []byte // whole blocks
 	zero   []bool // holes
 	hashes []byte // of the others
+	item   []byte // what is stored as an item in the place of the only block; nil: the block is
 }
 
 // count returns how many are no holes.
 func (r *blockRun) count() (n int64) {
-	if r != nil {
-		for _, zero := range r.zero[:r.n] {
-			n += int64(bit(!zero))
-		}
+	for _, zero := range r.zero[:r.n] {
+		n += int64(bit(!zero))
 	}
 	return n
-}
-
-// inline returns what is stored as an item of a file of size bytes; nil: nothing is.
-func (r *blockRun) inline(size int64) []byte {
-	if r == nil || r.n != 1 || size > format.BlockSize || r.zero[0] {
-		return nil
-	}
-	if data := format.TrimZeros(r.bytes); len(data) <= maxInline {
-		return data
-	}
-	return nil
 }
 
 // A piece is a unit of reading.
@@ -157,7 +145,9 @@ func (b *integrityBuild) putPiece(p *piece) (err error) {
 		}
 	}
 	run := &p.runs[0]
-	l.blocks += run.count()
+	blocks := run.count()
+	l.blocks += blocks
+	b.did(0, min(blocks*format.BlockSize, int64(p.size)))
 	if err := b.putBlocks(l.f, p.off/format.BlockSize, run); err != nil {
 		return err
 	}
@@ -167,7 +157,7 @@ func (b *integrityBuild) putPiece(p *piece) (err error) {
 	if err := l.item.Set(b.inodeItem(l.f, len(l.xattrs), l.blocks)); err != nil {
 		return err
 	}
-	b.did(l.f, l.blocks)
+	b.did(int64(l.f.names), 0)
 	return b.putXattrs(l.f, l.xattrs)
 }
 
@@ -361,8 +351,11 @@ func (p *piece) take(ctx context.Context, file TreeFile, f *buildFile, at int, o
 		block := run.bytes[i*format.BlockSize : (i+1)*format.BlockSize]
 		run.zero[i] = block[0] == 0 && bytes.Equal(block, zeroBlock[:])
 	}
-	if run.inline(f.size) != nil {
-		return run, nil
+	if n == 1 && f.size <= format.BlockSize && !run.zero[0] {
+		if data := format.TrimZeros(run.bytes); len(data) <= maxInline {
+			run.item = data
+			return run, nil
+		}
 	}
 	for i := range n {
 		if !run.zero[i] {

@@ -12,7 +12,7 @@ import (
 	"cloister/fs/sefs/internal/format"
 )
 
-// A buildFile is one file of the tree: about 200 bytes in memory with its names.
+// A buildFile is one file of the tree. It stays in memory, so it is small.
 type buildFile struct {
 	mode, uid, gid uint32
 	names          uint32 // in the tree

@@ -54,8 +54,8 @@ type MakeConfig struct {
 	UID, GID uint32
 }
 
-// Make makes an image in an empty directory of the host and opens it for
-// writing. If it fails the directory is empty again.
+// Make makes an image in an empty directory of the host, or in one where that was
+// interrupted, and opens it for writing. If it fails the directory is empty again.
 //
 // Errors: EINVAL if the directory is not empty; otherwise as Open.
 func Make(ctx context.Context, dir string, cfg MakeConfig) (*FS, error) {

@@ -62,6 +62,26 @@ func (fs *fileSystem) attrOut(n *node, out *fuse.AttrOut) fuse.Status {
 	return fuse.OK
 }
 
+// Access does access(2) and chdir(2) of root where the kernel does not check modes: root may do everything
+// but execute what nobody may (fs/namei.c: generic_permission).
+func (fs *fileSystem) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
+	n := fs.nodes.get(in.NodeId)
+	if n == nil {
+		return fuse.Status(unix.ESTALE)
+	}
+	if in.Mask&unix.X_OK == 0 {
+		return fuse.OK
+	}
+	a, err := vfs.Getattr(context.Background(), n.path, unix.STATX_TYPE|unix.STATX_MODE)
+	switch {
+	case err != nil:
+		return fs.status("access", err)
+	case a.Mode&unix.S_IFMT != unix.S_IFDIR && a.Mode&0o111 == 0:
+		return fuse.EACCES
+	}
+	return fuse.OK
+}
+
 // Statx does statx(2); the kernel asks for it when a birth time is wanted.
 func (fs *fileSystem) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
 	n := fs.nodes.get(in.NodeId)

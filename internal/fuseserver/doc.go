@@ -6,13 +6,17 @@
 //
 // # Who decides about permissions
 //
-// The mount carries default_permissions: the kernel checks every request
-// against the attributes it was given, with the caller's real groups and
+// The mount carries default_permissions, unless root mounts for himself alone: the kernel checks
+// every request against the attributes it was given, with the caller's real groups and
 // capabilities, which a server never sees. The server therefore acts as root and
 // uses the caller's user and group only to own what it creates; a
 // directory with the set-group-ID bit hands on its group (inode(7)). The one thing
 // that the kernel does not check is a listing of extended attributes: names of trusted.*
 // are for root.
+//
+// Root alone may do everything, so the kernel is spared the checks, and the requests for
+// attributes that come with them; it lets no other user in (fs/fuse/dir.c: fuse_allow_current_process).
+// A process of root's that has given up CAP_DAC_OVERRIDE is not held back then.
 //
 // # Requests that are interrupted
 //

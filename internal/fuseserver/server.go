@@ -29,7 +29,7 @@ type Config struct {
 	Source string   // shown as the mounted device, e.g. the image directory
 
 	ReadOnly   bool // mount with MS_RDONLY; the default is read-write
-	AllowOther bool // let other users in, as far as modes allow; the default is the mounting user only
+	AllowOther bool // let other users in, as far as modes allow; the default is the mounting user only, whom modes do not stop if that is root
 
 	// Timeout is how long the kernel trusts names and attributes without
 	// asking again; 0: 10 s. It only bounds how late counts of blocks and access times
@@ -85,7 +85,6 @@ func New(cfg Config) (*Server, error) {
 func mountOptions(cfg Config) *fuse.MountOptions {
 	o := &fuse.MountOptions{
 		AllowOther:              cfg.AllowOther,
-		Options:                 []string{"default_permissions"},
 		MaxBackground:           maxBackground,
 		MaxInflightRequestBytes: maxInflight,
 		MaxWrite:                maxWrite,
@@ -103,6 +102,11 @@ func mountOptions(cfg Config) *fuse.MountOptions {
 		// READDIRPLUS only where attributes are wanted.
 		ExtraCapabilities: fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_READDIRPLUS_AUTO,
 		DirectMountFlags:  unix.MS_NOSUID | unix.MS_NODEV,
+	}
+	if cfg.AllowOther || unix.Geteuid() != 0 {
+		// Modes are for the kernel to check, which costs a request for the attributes of the directory
+		// behind each change of it. Root alone needs no checks but that of Access.
+		o.Options = append(o.Options, "default_permissions")
 	}
 	if cfg.ReadOnly {
 		o.Options = append(o.Options, "ro")

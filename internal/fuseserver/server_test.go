@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,6 +36,38 @@ func as(t *testing.T, uid, gid uint32, groups []uint32, dir, script string) (str
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// TestRootAlone: without AllowOther there is nobody else, and root may do what root may on any file system.
+func TestRootAlone(t *testing.T) {
+	testenv.NeedRoot(t)
+	s := start(t, "", "")
+	require.NoError(t, os.WriteFile(s.path("f"), []byte("#!/bin/sh\n"), 0o600))
+	require.NoError(t, os.Chown(s.path("f"), 1000, 1000))
+	require.NoError(t, os.Mkdir(s.path("d"), 0))
+	require.NoError(t, os.WriteFile(s.path("d/f"), nil, 0))
+	for _, call := range []struct {
+		name string
+		err  error
+		want error
+	}{
+		{"read", unix.Access(s.path("f"), unix.R_OK|unix.W_OK), nil},
+		{"read what nobody may", unix.Access(s.path("d/f"), unix.R_OK|unix.W_OK), nil},
+		{"execute what nobody may", unix.Access(s.path("f"), unix.X_OK), unix.EACCES},
+		{"run what nobody may", exec.Command(s.path("f")).Run(), unix.EACCES},
+		{"search", unix.Access(s.path("d"), unix.X_OK), nil},
+		{"chmod to executable", unix.Chmod(s.path("f"), 0o010), nil},
+		{"execute", unix.Access(s.path("f"), unix.X_OK), nil},
+		{"run", exec.Command(s.path("f")).Run(), nil},
+		{"missing", unix.Access(s.path("none"), unix.R_OK), unix.ENOENT},
+	} {
+		require.ErrorIs(t, call.err, call.want, call.name)
+	}
+	for _, uid := range []uint32{1000, 65534} {
+		_, err := as(t, uid, uid, nil, "/", "stat "+s.path("f"))
+		require.Error(t, err, "user %d", uid)
+	}
+	s.stop(t)
 }
 
 func TestOtherUsers(t *testing.T) {
@@ -136,21 +169,33 @@ func TestUnmount(t *testing.T) {
 }
 
 func TestShownInMounts(t *testing.T) {
-	s := start(t, "", "")
+	for flags, checked := range map[string]bool{"": false, "other": true} {
+		s := start(t, "", flags)
+		options := shownOptions(t, s.dir)
+		for _, option := range []string{"rw", "nosuid", "nodev"} {
+			require.Contains(t, options, option)
+		}
+		// Other users are held to modes by the kernel; root alone is not.
+		require.Equal(t, checked, slices.Contains(options, "default_permissions"), "flags %q: %v", flags, options)
+		require.Equal(t, checked, slices.Contains(options, "allow_other"), "flags %q: %v", flags, options)
+		s.stop(t)
+	}
+}
+
+// shownOptions returns the options of the mount at dir.
+func shownOptions(t *testing.T, dir string) []string {
+	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	require.NoError(t, err)
 	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); f[1] == s.dir {
+		if f := strings.Fields(line); f[1] == dir {
 			require.Equal(t, "test,image", f[0])
 			require.Equal(t, "fuse.cloister", f[2])
-			for _, option := range []string{"rw", "nosuid", "nodev", "default_permissions"} {
-				require.Contains(t, strings.Split(f[3], ","), option)
-			}
-			s.stop(t)
-			return
+			return strings.Split(f[3], ",")
 		}
 	}
 	t.Fatal("the mount is not listed")
+	return nil
 }
 
 func TestRefusals(t *testing.T) {

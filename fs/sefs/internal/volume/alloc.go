@@ -27,6 +27,9 @@ type allocator struct {
 	active uint32 // newest segment; format.NoSegment: none yet
 	loaded bool   // tail is known
 	tail   span   // what was never written of active
+	side   span   // what was never written of the segment that comes after active
+	wide   bool   // large writes alternate between tail and side
+	odd    bool   // the last one went to side
 	holes  []span // being filled, all in one segment
 	least  int    // blocks of the smallest hole that the last search looked for
 	next   uint32 // number of the next new segment
@@ -99,16 +102,40 @@ func (a *allocator) take(n, unit int) (format.Ptr, int, error) {
 			}
 			return p, got, nil
 		}
+		if a.wide && n == ioBlocks {
+			if a.odd = !a.odd; a.odd && a.openSideLocked() {
+				p, got := a.cutLocked(&a.side, n, unit)
+				return p, got, nil
+			}
+		}
 		if p, got := a.cutLocked(&a.tail, n, unit); got > 0 {
 			return p, got, nil
 		}
-		if a.next == format.NoSegment {
+		if !a.openSideLocked() {
 			return format.Ptr{}, 0, unix.ENOSPC
 		}
-		a.active, a.tail = a.next, span{a.next, 0, format.SegmentBlocks}
+		a.active, a.tail, a.side = a.side.segment, a.side, span{}
 		a.loaded = true
+	}
+}
+
+// openSideLocked sees to it that side has a block, and reports whether it does: unless
+// the numbers of segments are used up.
+func (a *allocator) openSideLocked() bool {
+	if a.side.n == 0 && a.next != format.NoSegment {
+		a.side = span{a.next, 0, format.SegmentBlocks}
 		a.next++
 	}
+	return a.side.n > 0
+}
+
+// widen makes large writes go to two segments in turn from now on, until the next
+// checkpoint, if the volume is not small.
+func (a *allocator) widen() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	used, _ := a.wasteLocked()
+	a.wide = a.wide || used >= format.SegmentBlocks
 }
 
 // holeLocked returns the hole to take a multiple of unit blocks from, the first of
@@ -240,7 +267,7 @@ func (a *allocator) wasteLocked() (used, free int64) {
 	a.spanMu.Lock()
 	defer a.spanMu.Unlock()
 	used = int64(a.used)
-	return used, int64(a.live)*format.SegmentBlocks - int64(a.tail.n) - used
+	return used, int64(a.live)*format.SegmentBlocks - int64(a.tail.n) - int64(a.side.n) - used
 }
 
 func (a *allocator) barrenOf() int {
@@ -300,8 +327,10 @@ func (a *allocator) holesLocked(seg uint32, m *format.Bitmap, hole, sum int) []s
 	if m.Used() > format.SegmentBlocks-sum {
 		return nil
 	}
-	if seg == a.active {
-		m.Set(int(a.tail.first), int(a.tail.n), true)
+	for _, s := range [2]span{a.tail, a.side} {
+		if s.segment == seg {
+			m.Set(int(s.first), int(s.n), true)
+		}
 	}
 	runs := a.freeRuns(seg, m, hole)
 	free := 0

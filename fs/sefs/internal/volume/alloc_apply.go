@@ -27,11 +27,8 @@ func (a *allocator) apply() (bool, error) {
 	}
 	a.spanMu.Unlock()
 
-	bySegment := func(x, y span) int {
-		return cmp.Or(cmp.Compare(x.segment, y.segment), cmp.Compare(x.first, y.first))
-	}
-	slices.SortFunc(taken, bySegment)
-	slices.SortFunc(given, bySegment)
+	slices.SortFunc(taken, span.compare)
+	slices.SortFunc(given, span.compare)
 	any := len(taken)+len(given)+len(gone) > 0
 	for len(taken) > 0 || len(given) > 0 {
 		seg := uint32(format.NoSegment)
@@ -55,6 +52,11 @@ func (a *allocator) apply() (bool, error) {
 		}
 	}
 	return any, nil
+}
+
+// compare orders spans by their places. There may be ten thousands of them.
+func (s span) compare(o span) int {
+	return cmp.Compare(uint64(s.segment)<<16|uint64(s.first), uint64(o.segment)<<16|uint64(o.first))
 }
 
 // cutSegment splits off the spans of segment seg at the front of a sorted list.
@@ -111,7 +113,7 @@ func (a *allocator) addLive(by int) {
 func (a *allocator) filling(seg uint32) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return seg == a.active || len(a.holes) > 0 && seg == a.holes[0].segment
+	return seg == a.active || seg == a.side.segment && a.side.n > 0 || len(a.holes) > 0 && seg == a.holes[0].segment
 }
 
 // checkpointed is called when a checkpoint is durable; limbo is what it knew
@@ -147,6 +149,7 @@ func (a *allocator) fill(h *format.Head) (limbo int) {
 	a.spanMu.Lock()
 	defer a.spanMu.Unlock()
 	h.Active, h.Next, h.Used, h.Live = a.active, a.next, a.used, a.live
+	a.wide = false
 	return len(a.limbo)
 }
 

@@ -37,6 +37,10 @@ func (f *File) plan(block uint64, need int) (n int, hint scanHint) {
 		a.next, a.window = block+uint64(need), 0
 		return need, single
 	}
+	hint = ahead
+	if a.window == maxAhead {
+		hint = steady
+	}
 	a.window = min(max(2*a.window, minAhead), maxAhead)
 	n = max(need, a.window)
 	if size := f.size.Load(); size >= 0 {
@@ -51,7 +55,7 @@ func (f *File) plan(block uint64, need int) (n int, hint scanHint) {
 		n -= over
 	}
 	a.next = block + uint64(n)
-	return n, ahead
+	return n, hint
 }
 
 // ReadAt fills p with the bytes at off. Holes, and what is behind the last
@@ -89,7 +93,7 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 // readCached copies what is cached at off to p and returns how much that is.
 func (f *File) readCached(p []byte, off int64) int {
-	const batch = 64
+	const batch = 16
 	var ids [batch]pageID
 	var plain [batch][]byte
 	s := f.v.stripe(f.ino)
@@ -129,7 +133,7 @@ func (f *File) readMissing(p []byte, off int64, version uint64) (int, error) {
 				b.plain[i] = p[i*format.BlockSize : (i+1)*format.BlockSize]
 			}
 			hint := f.direct(block, n)
-			return n * format.BlockSize, f.v.readBlocks(f.ino, block, n, hint, b)
+			return n * format.BlockSize, f.readBlocks(block, n, hint, b)
 		}
 	}
 	n, hint := f.plan(block, need)
@@ -144,12 +148,15 @@ func (f *File) readMissing(p []byte, off int64, version uint64) (int, error) {
 func (f *File) direct(block uint64, n int) scanHint {
 	f.aheadMu.Lock()
 	defer f.aheadMu.Unlock()
-	sequential := block == f.ahead.next
+	was := f.ahead
 	f.ahead = readAhead{next: block + uint64(n), window: maxAhead}
-	if sequential {
+	switch {
+	case block != was.next:
+		return single
+	case was.window < maxAhead:
 		return ahead
 	}
-	return single
+	return steady
 }
 
 // readThrough reads n blocks into free frames, copies the beginning to p, and
@@ -159,13 +166,13 @@ func (f *File) readThrough(p []byte, block uint64, skip, n int, hint scanHint, v
 	got := f.v.pages.frames(n, b.ids[:], b.plain[:])
 	if got == 0 { // every page is dirty: read one block past the cache
 		b.plain[0] = make([]byte, format.BlockSize)
-		if err := f.v.readBlocks(f.ino, block, 1, hint, b); err != nil {
+		if err := f.readBlocks(block, 1, hint, b); err != nil {
 			return 0, err
 		}
 		return copy(p, b.plain[0][skip:]), nil
 	}
 	ids := b.ids[:got]
-	err := f.v.readBlocks(f.ino, block, got, hint, b)
+	err := f.readBlocks(block, got, hint, b)
 	done := 0
 	if err == nil {
 		for i := range got {
@@ -177,61 +184,32 @@ func (f *File) readThrough(p []byte, block uint64, skip, n int, hint scanHint, v
 	return done, err
 }
 
-// readBlocks fills b.plain[:n] with blocks [block, block+n) of a file.
-func (v *Volume) readBlocks(ino, block uint64, n int, hint scanHint, b *ioBuf) error {
-	if err := v.tree.collect(ino, block, block+uint64(n), hint, b); err != nil {
+// readBlocks fills b.plain[:n] with blocks [block, block+n) of a file. For a
+// sequential reader it begins to fetch the next ones.
+func (f *File) readBlocks(block uint64, n int, hint scanHint, b *ioBuf) error {
+	v := f.v
+	if x := v.fetched(f.ino, block, n, hint); x != nil {
+		f.fetchNext(block+uint64(n), n)
+		err := v.openPieces(x, block, b.plain[:n])
+		v.putBuf(x)
+		if err == nil {
+			return nil
+		}
+		// What moved just now is elsewhere; what is damaged, still is.
+	}
+	if err := v.fetchBlocks(f.ino, block, n, min(hint, ahead), b); err != nil {
 		return err
 	}
-	at := 0 // blocks of b.plain that are done
-	for i := 0; i < len(b.pieces); {
-		p := b.pieces[i]
-		for ; at < int(p.block-block); at++ {
-			clear(b.plain[at])
-		}
-		if p.inline {
-			at += copy(b.plain[at], b.inline[:]) / format.BlockSize
-			i++
-			continue
-		}
-		// Pieces that lie side by side on the host are one read.
-		run, total := 1, p.n
-		for i+run < len(b.pieces) && b.pieces[i+run].ptr.Follows(p.ptr, total) && !b.pieces[i+run].inline {
-			total += b.pieces[i+run].n
-			run++
-		}
-		if err := v.readRun(b, b.pieces[i:i+run], block, total); err != nil {
-			return err
-		}
-		last := b.pieces[i+run-1]
-		for j := i; j < i+run-1; j++ { // holes between pieces of one read
-			gap := b.pieces[j]
-			for k := int(gap.block-block) + gap.n; k < int(b.pieces[j+1].block-block); k++ {
-				clear(b.plain[k])
-			}
-		}
-		at = int(last.block-block) + last.n
-		i += run
+	if hint == steady {
+		f.fetchNext(block+uint64(n), n)
 	}
-	for ; at < n; at++ {
-		clear(b.plain[at])
-	}
-	return nil
+	return v.openPieces(b, block, b.plain[:n])
 }
 
-// readRun reads pieces that lie side by side on the host, total blocks, and
-// opens them to their places in b.plain.
-func (v *Volume) readRun(b *ioBuf, pieces []piece, block uint64, total int) error {
-	cipher := b.data[:total*format.BlockSize]
-	if err := v.readSealed(pieces[0].ptr, cipher); err != nil {
-		return err
+// fetchNext begins to fetch n blocks, or those up to the end of the file.
+func (f *File) fetchNext(block uint64, n int) {
+	size := uint64(max(f.size.Load(), 0))
+	if end := (size + format.BlockSize - 1) / format.BlockSize; end > block {
+		f.v.fetchAhead(f.ino, block, int(min(uint64(n), end-block)))
 	}
-	for _, p := range pieces {
-		at := int(p.block - block)
-		size := p.n * format.BlockSize
-		if err := v.openBlocks(b, p.ptr, cipher[:size], b.plain[at:at+p.n], p.tags); err != nil {
-			return err
-		}
-		cipher = cipher[size:]
-	}
-	return nil
 }

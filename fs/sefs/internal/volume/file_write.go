@@ -139,63 +139,37 @@ func (v *Volume) copyIn(ino uint64, w *pageWrite, b *ioBuf) (grown int64) {
 	return grown
 }
 
-// writeDirect seals the ioBlocks blocks in p from the caller's memory to a
-// segment, past the cache.
+// writeDirect seals the ioBlocks blocks in p from the caller's memory to segments,
+// past the cache.
 func (f *File) writeDirect(p []byte, block uint64) error {
 	v, s := f.v, f.v.stripe(f.ino)
 	if err := v.makeRoom(); err != nil {
 		return err
 	}
-	b := v.getBuf()
-	var w *sending
-	defer func() { v.sent(w, b) }()
-	for i := range ioBlocks {
-		b.plain[i] = p[i*format.BlockSize : (i+1)*format.BlockSize]
-	}
 	v.wbMu.RLock()
 	defer v.wbMu.RUnlock()
 	s.mapMu.Lock()
 	defer s.mapMu.Unlock()
-	done, holes := 0, 0
-	var err error
-	for done < ioBlocks && err == nil {
-		var n, was int
-		if n, was, w, err = v.writeRun(f.ino, block, b, done); err == nil {
-			done += n
-			holes += n - was
-		}
+	b := v.getBuf()
+	for i := range ioBlocks {
+		b.plain[i] = p[i*format.BlockSize : (i+1)*format.BlockSize]
+	}
+	w, err := v.write(b, ioBlocks, func(i int) pageKey { return pageKey{f.ino, block + uint64(i)} })
+	defer v.sent(w, b)
+	if err != nil {
+		return err
+	}
+	was, err := v.tree.mapAll(b.runs)
+	if err != nil {
+		return v.fail(err)
 	}
 	s.version.Add(1)
 	s.content.Lock()
-	fresh := v.pages.drop(f.ino, block, block+uint64(done))
+	fresh := v.pages.drop(f.ino, block, block+ioBlocks)
 	s.content.Unlock()
-	f.blocks.Add(int64(holes - fresh))
-	f.dense.add(block, done)
-	return err
-}
-
-// writeRun writes a part of b.plain[done:], which are the blocks from block on,
-// to a segment. It returns how many blocks, and how many of them the tree had. All
-// of b at once is sent.
-func (v *Volume) writeRun(ino, block uint64, b *ioBuf, done int) (n, was int, w *sending, err error) {
-	ptr, n, err := v.alloc.take(ioBlocks-done, 1)
-	if err != nil {
-		return 0, 0, nil, err
-	}
-	ptr, err = v.sealBlocks(b, ptr, done, done+n)
-	switch {
-	case err != nil:
-	case n == ioBlocks:
-		w, err = v.send(b, ptr, n)
-	default:
-		err = v.segs.write(ptr, b.data[done*format.BlockSize:(done+n)*format.BlockSize])
-	}
-	if err != nil {
-		v.alloc.give(ptr, n)
-		return 0, 0, nil, err
-	}
-	was, err = v.mapRun(ino, block+uint64(done), ptr, b.tags[done*seal.TagSize:(done+n)*seal.TagSize])
-	return n, was, w, err
+	f.blocks.Add(int64(ioBlocks - was - fresh))
+	f.dense.add(block, ioBlocks)
+	return nil
 }
 
 // mapRun records that consecutive blocks of a file lie at ptr.

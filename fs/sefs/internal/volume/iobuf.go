@@ -23,13 +23,15 @@ type ioBuf struct {
 	tags   [ioBlocks * seal.HashSize]byte
 	run    seal.Run
 	pieces []piece
-	runs   []placed
+	spots  []spot   // where write puts it
+	runs   []placed // and what that is
 	inline [format.BlockSize]byte
 	ids    [ioBlocks]pageID
 	isNew  [ioBlocks]bool
 	hole   [ioBlocks]bool
 
 	sending sending
+	fetch   fetch
 }
 
 // ioBufs are the buffers that nobody uses. The last one used is the first to be
@@ -44,7 +46,10 @@ func (v *Volume) getBuf() *ioBuf {
 	defer v.bufs.mu.Unlock()
 	n := len(v.bufs.free)
 	if n == 0 {
-		return new(ioBuf)
+		b := new(ioBuf)
+		b.sending.v, b.sending.b = v, b
+		b.fetch.v, b.fetch.b, b.fetch.done = v, b, true
+		return b
 	}
 	b := v.bufs.free[n-1]
 	v.bufs.free = v.bufs.free[:n-1]
@@ -55,7 +60,7 @@ func (v *Volume) putBuf(b *ioBuf) {
 	for i := 0; i < ioBlocks && b.plain[i] != nil; i++ {
 		b.plain[i] = nil // do not keep the callers' memory alive
 	}
-	b.run, b.sending = seal.Run{}, sending{}
+	b.run = seal.Run{}
 	v.bufs.mu.Lock()
 	defer v.bufs.mu.Unlock()
 	if len(v.bufs.free) < keptBufs {
@@ -63,10 +68,60 @@ func (v *Volume) putBuf(b *ioBuf) {
 	}
 }
 
-// sealBlocks seals b.plain[from:to] to the same places of b.data and sets the
-// tags; the blocks will lie at p and behind it. It returns p completed.
-func (v *Volume) sealBlocks(b *ioBuf, p format.Ptr, from, to int) (format.Ptr, error) {
-	box, counter, err := v.sess.Reserve(to - from)
+// A spot is a run of blocks of a segment.
+type spot struct {
+	at format.Ptr
+	n  int
+}
+
+// write seals b.plain[:n], in which block i is that of key(i), and writes it, or
+// begins to: the caller calls sent. b.runs says where the blocks lie then.
+func (v *Volume) write(b *ioBuf, n int, key func(i int) pageKey) (*sending, error) {
+	if err := v.takeSpots(b, n); err != nil {
+		return nil, err
+	}
+	sealed, err := v.sealBlocks(b, n)
+	if err != nil {
+		v.giveSpots(b)
+		return nil, err
+	}
+	b.setRuns(sealed, n, key)
+	w, err := v.send(b, n)
+	if err != nil {
+		v.giveSpots(b)
+	}
+	return w, err
+}
+
+// takeSpots takes n blocks, as few runs as there are, as b.spots.
+func (v *Volume) takeSpots(b *ioBuf, n int) error {
+	b.spots = b.spots[:0]
+	for n > 0 {
+		p, got, err := v.alloc.take(n, 1)
+		if err != nil {
+			v.giveSpots(b)
+			return err
+		}
+		n -= got
+		if last := len(b.spots) - 1; last >= 0 && p.Follows(b.spots[last].at, b.spots[last].n) {
+			b.spots[last].n += got
+			continue
+		}
+		b.spots = append(b.spots, spot{p, got})
+	}
+	return nil
+}
+
+func (v *Volume) giveSpots(b *ioBuf) {
+	for _, s := range b.spots {
+		v.alloc.give(s.at, s.n)
+	}
+}
+
+// sealBlocks seals b.plain[:n] to b.data and sets the tags. It returns the session
+// and the counter of the first block.
+func (v *Volume) sealBlocks(b *ioBuf, n int) (p format.Ptr, err error) {
+	box, counter, err := v.sess.Reserve(n)
 	if err != nil {
 		return p, err
 	}
@@ -74,14 +129,32 @@ func (v *Volume) sealBlocks(b *ioBuf, p format.Ptr, from, to int) (format.Ptr, e
 		Box:     box,
 		Domain:  seal.DomainData,
 		Counter: counter,
-		Plain:   b.plain[from:to],
-		Cipher:  b.data[from*format.BlockSize : to*format.BlockSize],
-		Tags:    b.tags[from*seal.TagSize : to*seal.TagSize],
+		Plain:   b.plain[:n],
+		Cipher:  b.data[:n*format.BlockSize],
+		Tags:    b.tags[:n*seal.TagSize],
 		Room:    true,
 	}
 	v.crypt.Seal(&b.run)
 	p.Counter, p.Session = counter, box.ID()
 	return p, nil
+}
+
+// setRuns sets b.runs to where the first n blocks of b will lie.
+func (b *ioBuf) setRuns(sealed format.Ptr, n int, key func(i int) pageKey) {
+	b.runs = b.runs[:0]
+	i := 0
+	for _, s := range b.spots {
+		for from, to := i, min(i+s.n, n); i < to; {
+			p := s.at.Skip(i - from)
+			p.Session, p.Counter = sealed.Session, sealed.Counter+uint64(i)
+			first, start := key(i), i
+			for i++; i < to && i-start < format.MaxExtent && key(i) == (pageKey{first.ino, first.block + uint64(i-start)}); {
+				i++
+			}
+			tags := b.tags[start*seal.TagSize : i*seal.TagSize]
+			b.runs = append(b.runs, placed{first.ino, first.block, format.Extent{Ptr: p, Tags: tags}})
+		}
+	}
 }
 
 // openBlocks opens cipher, sealed blocks that lie at p, to plain. cipher is part of

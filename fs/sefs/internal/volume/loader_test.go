@@ -81,7 +81,7 @@ func requireFile(t testing.TB, v *volume.Volume, ino uint64, want []byte) {
 // TestLoader writes files over more than one segment, with late items, and reads them.
 func TestLoader(t *testing.T) {
 	mem := store.NewMemory()
-	sizes := []int{1, 0, 70, 16384, 3, 20000, 1}
+	sizes := []int{1, 0, 70, scaled(16384), 3, scaled(20000), 1}
 	root, files := integrityVolume(t, mem, sizes...)
 	v := open(t, mem, pinned(root))
 	require.Equal(t, root, v.State().Root)
@@ -207,7 +207,7 @@ func TestIntegrityOpen(t *testing.T) {
 // what opens has another root.
 func TestIntegrityTampering(t *testing.T) {
 	mem := store.NewMemory()
-	root, files := integrityVolume(t, mem, 2, 40)
+	root, files := integrityVolume(t, mem, 1, 5)
 	try := func(m *store.Memory, what string) {
 		v, err := volume.Open(t.Context(), m, pinned(root))
 		if err != nil {
@@ -226,7 +226,7 @@ func TestIntegrityTampering(t *testing.T) {
 	}
 	for _, name := range mem.Names() {
 		data := mem.Bytes(name)
-		step := 23 // all kinds of bytes; the long run takes every one
+		step := 11 // the long run takes every byte
 		if os.Getenv("CLOISTER_CRASH") == "full" {
 			step = 1
 		}

@@ -49,38 +49,41 @@ func (t *tree) moveLocked(h *hold, p *placed) error {
 }
 
 // mapAll records that runs, which are in the order of their keys, lie elsewhere
-// from now on, and gives back the blocks where they lay before.
-func (t *tree) mapAll(runs []placed) error {
+// from now on, and gives back the blocks where they lay before. It returns how many of
+// the blocks were not holes.
+func (t *tree) mapAll(runs []placed) (was int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var h hold
 	for i := range runs {
 		p := &runs[i]
 		if err := t.moveLocked(&h, p); err != nil {
-			return err
+			return was, err
 		}
-		done, err := t.mapInLeafLocked(&h, p)
+		n, done, err := t.mapInLeafLocked(&h, p)
 		if err == nil && !done {
 			h.valid = false
-			_, err = t.mapExtentLocked(p.ino, p.block, p.Extent)
+			n, err = t.mapExtentLocked(p.ino, p.block, p.Extent)
 		}
 		if err != nil {
-			return err
+			return was, err
 		}
+		was += n
 		t.redo.mapped(p.ino, p.block, p.Extent)
 	}
-	return nil
+	return was, nil
 }
 
 // mapInLeafLocked maps p if only items of one leaf change and p replaces blocks of
-// one extent, or a hole; otherwise it changes nothing and returns false.
-func (t *tree) mapInLeafLocked(h *hold, p *placed) (bool, error) {
+// one extent, or a hole; otherwise it changes nothing and returns false. It returns
+// how many blocks were not holes.
+func (t *tree) mapInLeafLocked(h *hold, p *placed) (was int, done bool, err error) {
 	leaf, i := h.leaf(), h.path[0].i
 	if i < leaf.Len() && leaf.Key(i) == p.key() {
 		return t.replaceLocked(h, i, p)
 	}
 	if i == 0 { // what is before may reach into p
-		return false, nil
+		return 0, false, nil
 	}
 	before := leaf.Key(i - 1)
 	if before.Ino == p.ino && before.Type == format.TypeExtent {
@@ -90,37 +93,37 @@ func (t *tree) mapInLeafLocked(h *hold, p *placed) (bool, error) {
 		}
 	}
 	if p.block == 0 { // may be inline
-		return false, nil
+		return 0, false, nil
 	}
 	end := p.block + uint64(p.Len())
 	if i < leaf.Len() {
 		if k := leaf.Key(i); k.Ino == p.ino && k.Type == format.TypeExtent && k.Off < end {
-			return false, nil
+			return 0, false, nil
 		}
 	} else if !h.has(extentKey(p.ino, end-1)) {
-		return false, nil
+		return 0, false, nil
 	}
-	return true, t.insertHereLocked(h, i, p.key(), format.AppendExtent(t.newVal[:0], p.Extent))
+	return 0, true, t.insertHereLocked(h, i, p.key(), format.AppendExtent(t.newVal[:0], p.Extent))
 }
 
 // replaceLocked maps p if the extent at item i holds all of its blocks.
-func (t *tree) replaceLocked(h *hold, i int, p *placed) (bool, error) {
+func (t *tree) replaceLocked(h *hold, i int, p *placed) (was int, done bool, err error) {
 	leaf := h.leaf()
-	start, was := leaf.Key(i).Off, leaf.Value(i)
-	old, err := decodeExtent(start, was)
+	start, there := leaf.Key(i).Off, leaf.Value(i)
+	old, err := decodeExtent(start, there)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	lo := int(p.block - start)
 	hi := lo + p.Len()
 	if hi > old.Len() {
-		return false, nil
+		return 0, false, nil
 	}
 	t.free(old.Ptr.Skip(lo), p.Len())
 	val := format.AppendExtent(t.newVal[:0], p.Extent)
-	if len(val) == len(was) {
-		copy(was, val)
-		return true, nil
+	if len(val) == len(there) {
+		copy(there, val)
+		return p.Len(), true, nil
 	}
 	var right []byte
 	if hi < old.Len() {
@@ -129,14 +132,14 @@ func (t *tree) replaceLocked(h *hold, i int, p *placed) (bool, error) {
 	if lo == 0 {
 		leaf.Replace(i, val)
 	} else {
-		leaf.Replace(i, was[:format.PtrSize+lo*seal.TagSize])
+		leaf.Replace(i, there[:format.PtrSize+lo*seal.TagSize])
 		i++
 		err = t.insertHereLocked(h, i, p.key(), val)
 	}
 	if right != nil && err == nil {
 		err = t.insertHereLocked(h, i+1, extentKey(p.ino, start+uint64(hi)), right)
 	}
-	return true, err
+	return p.Len(), true, err
 }
 
 // insertHereLocked puts an item before item i of the leaf, or where it belongs if that

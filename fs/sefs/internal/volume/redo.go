@@ -80,7 +80,7 @@ func (r *redoLog) take(spare []byte) []byte {
 // reset drops the operations: a checkpoint holds what they did.
 func (r *redoLog) reset() {
 	r.lost = false
-	if cap(r.buf) > 1<<20 {
+	if cap(r.buf) > maxLog/2 { // less is soon needed again
 		r.buf = nil
 	}
 	r.buf = r.buf[:0]

@@ -39,6 +39,15 @@ func (m *mending) takes(err error) bool {
 // Errors: as Open; EIO if the root of the tree is damaged, for then there is nothing to mend.
 func OpenRepair(ctx context.Context, st store.Store, cfg Config) (*Volume, error) {
 	cfg.Access, cfg.CommitInterval, cfg.Flush = ReadWrite, -1, nil
+	// Not even a lock file is made where nothing can be written.
+	id, err := Peek(st)
+	if err == nil && id.Integrity() {
+		err = ErrIntegrity()
+	}
+	if err != nil {
+		st.Close()
+		return nil, err
+	}
 	return openVolume(ctx, st, cfg, new(mending))
 }
 

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"slices"
 	"sync"
 
 	"cloister/fs/sefs/internal/format"
@@ -11,13 +12,25 @@ import (
 // the write its blocks are read from memory. A write that the host refuses stays
 // one, and is tried again by everybody who needs it done.
 type sending struct {
-	v   *Volume
-	b   *ioBuf
-	p   format.Ptr
-	n   int // blocks
-	seg *segment
-	err error // not nil: the host refused it
+	v *Volume
+	b *ioBuf // that this is part of
+
+	// Guarded by sendings.mu:
+	state sendingState
+	p     format.Ptr
+	n     int // blocks
+	seg   *segment
 }
+
+type sendingState uint8
+
+const (
+	sendingOff     sendingState = iota // it is none
+	sendingNew                         // known to readers, but its caller still uses the buffer
+	sendingQueued                      // to be written by the first who comes
+	sendingNow                         // being written
+	sendingRefused                     // the host refused it
+)
 
 // maxSending is how many buffers may be on their way for each worker: one that
 // it writes and one that it writes next.
@@ -33,13 +46,21 @@ type sendings struct {
 // minSending is the least number of blocks worth sending.
 const minSending = 64
 
-// send begins to write the first n blocks of b.data, which are sealed, to p, and there
-// is nothing else in b. The caller records where they lie and calls sent. On
-// one processor the write is done on return.
-func (v *Volume) send(b *ioBuf, p format.Ptr, n int) (*sending, error) {
-	if v.crypt.Workers() == 0 || n < minSending {
-		return nil, v.segs.write(p, b.data[:n*format.BlockSize])
+// send begins to write the first n blocks of b.data, which are sealed, to b.spots. The
+// caller records where they lie and calls sent. On one processor, and to several
+// spots, the write is done on return.
+func (v *Volume) send(b *ioBuf, n int) (*sending, error) {
+	if v.crypt.Workers() == 0 || n < minSending || len(b.spots) > 1 {
+		data := b.data[:n*format.BlockSize]
+		for _, s := range b.spots {
+			if err := v.segs.write(s.at, data[:s.n*format.BlockSize]); err != nil {
+				return nil, err
+			}
+			data = data[s.n*format.BlockSize:]
+		}
+		return nil, nil
 	}
+	p := b.spots[0].at
 	g, err := v.segs.get(p.Segment, true)
 	if err != nil {
 		return nil, err
@@ -48,7 +69,7 @@ func (v *Volume) send(b *ioBuf, p format.Ptr, n int) (*sending, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &b.sending
-	*w = sending{v: v, b: b, p: p, n: n, seg: g}
+	w.state, w.p, w.n, w.seg = sendingNew, p, n, g
 	s.list = append(s.list, w)
 	return w, nil
 }
@@ -59,71 +80,89 @@ func (v *Volume) sent(w *sending, b *ioBuf) {
 		v.putBuf(b)
 		return
 	}
+	v.sendings.mu.Lock()
+	w.state = sendingQueued
+	v.sendings.mu.Unlock()
 	v.crypt.Go(w)
 }
 
-// Do implements seal.Task.
-func (w *sending) Do() { w.v.sendings.settle(w, w.write()) }
-
-func (w *sending) write() error {
-	return w.v.segs.writeTo(w.seg, w.p, w.b.data[:w.n*format.BlockSize])
+// Do implements seal.Task. Somebody else may have been faster, and the buffer may even be
+// on its way again.
+func (w *sending) Do() {
+	s := &w.v.sendings
+	s.mu.Lock()
+	mine := w.state == sendingQueued
+	if mine {
+		w.state = sendingNow
+	}
+	s.mu.Unlock()
+	if mine {
+		w.write()
+	}
 }
 
-// settle notes how the write of w ended.
-func (s *sendings) settle(w *sending, err error) {
+// write writes w, which is the caller's to write, and notes how that ended.
+func (w *sending) write() error {
+	v, s := w.v, &w.v.sendings
+	err := v.segs.writeTo(w.seg, w.p, w.b.data[:w.n*format.BlockSize])
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.err = err
+	w.state = sendingRefused
 	if err == nil {
-		i := 0
-		for s.list[i] != w {
-			i++
-		}
-		s.list = append(s.list[:i], s.list[i+1:]...)
-		w.v.segs.release(w.seg)
-		w.v.putBuf(w.b)
+		i := slices.Index(s.list, w)
+		s.list = slices.Delete(s.list, i, i+1)
+		v.segs.release(w.seg)
+		w.state, w.seg = sendingOff, nil
+		v.putBuf(w.b)
 	}
 	s.moved.Broadcast()
+	return err
 }
 
 // makeRoom waits until another buffer may be sent.
 //
 // Errors: those of a write that was refused, ENOSPC above all, and is again.
-func (v *Volume) makeRoom() error { return v.settleSendings(v.crypt.Workers()*maxSending - 1) }
+func (v *Volume) makeRoom() error { return v.waitSendings(v.crypt.Workers()*maxSending - 1) }
 
 // settleAll waits until nothing is on its way.
 //
 // Errors: as makeRoom.
-func (v *Volume) settleAll() error { return v.settleSendings(0) }
+func (v *Volume) settleAll() error { return v.waitSendings(0) }
 
-// settleSendings waits until at most n buffers are on their way and none is refused.
-func (v *Volume) settleSendings(most int) error {
+// waitSendings waits until at most so many buffers are on their way and none is refused. It
+// writes itself what nobody else writes yet.
+func (v *Volume) waitSendings(most int) error {
 	s := &v.sendings
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
-		w := s.refusedLocked()
-		if w == nil && len(s.list) <= max(most, 0) {
-			return nil
-		}
+	for len(s.list) > max(most, 0) || s.refused() {
+		w := s.nextLocked()
 		if w == nil {
+			v.alloc.widen() // the host takes one write at a time for each segment
 			s.moved.Wait()
 			continue
 		}
-		w.err = nil // it is this caller's now
+		w.state = sendingNow
 		s.mu.Unlock()
 		err := w.write()
-		s.settle(w, err)
 		s.mu.Lock()
 		if err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
-func (s *sendings) refusedLocked() *sending {
-	for _, w := range s.list {
-		if w.err != nil {
+func (s *sendings) refused() bool {
+	return slices.ContainsFunc(s.list, func(w *sending) bool { return w.state == sendingRefused })
+}
+
+// nextLocked returns what the caller may write: what was refused, or what would not
+// have to wait for another write to the same segment; nil if there is none.
+func (s *sendings) nextLocked() *sending {
+	for i, w := range s.list {
+		busy := slices.ContainsFunc(s.list[:i], func(o *sending) bool { return o.p.Segment == w.p.Segment })
+		if w.state == sendingRefused || w.state == sendingQueued && !busy {
 			return w
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,13 +39,13 @@ func TestSpaceIsReused(t *testing.T) {
 			for n := 0; n*tt.piece < max(tt.size*2, scaled(tt.total)); n++ {
 				w := r.IntN(tt.size / tt.piece)
 				h.writes = append(h.writes, w)
-				crash.issued = n + 1
+				crash.note(&crash.issued, n+1)
 				tx(t, v, func(tx *volume.Tx) {
 					require.NoError(t, f.WriteAt(t.Context(), tx, pattern(n, tt.piece), int64(w*tt.piece)))
 				})
 				if n%tt.commit == tt.commit-1 {
 					commit(t, v)
-					crash.acked = n + 1
+					crash.note(&crash.acked, n+1)
 				}
 			}
 			closeVolume(t, v)
@@ -108,8 +109,10 @@ func (h *pieces) match(t *testing.T, v *volume.Volume, least, most int) bool {
 // crashAt keeps images of a volume at random calls, more of them around
 // checkpoints.
 type crashAt struct {
+	mem *store.Memory
+
+	mu            sync.Mutex
 	r             *rand.Rand
-	mem           *store.Memory
 	acked, issued int // writes
 	images        []crashImage
 }
@@ -119,7 +122,16 @@ type crashImage struct {
 	acked, issued int
 }
 
+// note sets one of the counts, beside which calls may be running.
+func (c *crashAt) note(count *int, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*count = n
+}
+
 func (c *crashAt) before(n int, call store.Call) store.Fault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	likely := 40
 	if call.Name == "heads" {
 		likely = 2

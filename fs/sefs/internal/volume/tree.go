@@ -101,6 +101,7 @@ type scanHint int
 const (
 	single scanHint = iota
 	ahead
+	steady // it has been so for a while
 )
 
 // childLocked returns child i of n.

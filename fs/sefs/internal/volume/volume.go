@@ -16,9 +16,12 @@
 //	    Volume.wbMu          exclusive for write-back of many files
 //	      stripe.mapMu       where the blocks of a file are
 //	        stripe.content   bytes of cached pages
+//	          fetches.mu, fetch.mu  blocks read in advance
+//	          sendings.mu    buffers on their way to the host
 //	          allocator.mu   taking blocks
 //	            tree.mu      tree and redo log
-//	              leaf locks: allocator.spanMu, nodeCache.mu, pageCache.mu, segments.mu
+//	              leaf locks: allocator.spanMu, nodeCache.mu, pageCache.mu, segments.mu,
+//	                          ioBufs.mu
 package volume
 
 import (
@@ -96,7 +99,8 @@ type Config struct {
 	maxJournal int64
 }
 
-// stripes is the number of lock stripes that inodes share.
+// stripes is the number of lock stripes that inodes share, one for each bit of a
+// stripeSet.
 const stripes = 64
 
 // A stripe holds the locks of the files whose inode numbers fall on it.
@@ -120,6 +124,7 @@ type Volume struct {
 	crypt    *seal.Pool
 	bufs     ioBufs
 	sendings sendings
+	fetches  fetches
 	sess     *seal.Session
 	tx       Tx
 	k0, k1   uint64 // key of NameHash
@@ -294,6 +299,6 @@ func (v *Volume) Stats() Stats {
 	}
 }
 
-func (v *Volume) stripe(ino uint64) *stripe {
-	return &v.stripes[(ino*0x9e3779b97f4a7c15)>>(64-6)]
-}
+func (v *Volume) stripe(ino uint64) *stripe { return &v.stripes[stripeOf(ino)] }
+
+func stripeOf(ino uint64) int { return int((ino * 0x9e3779b97f4a7c15) >> (64 - 6)) }

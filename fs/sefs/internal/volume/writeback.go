@@ -2,10 +2,10 @@ package volume
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 
 	"cloister/fs/sefs/internal/format"
-	"cloister/fs/sefs/internal/seal"
 )
 
 // A dirtyPage is a page on its way to a segment.
@@ -68,7 +68,7 @@ func (v *Volume) writePages(list []dirtyPage) error {
 func (v *Volume) writeBlocks(list []dirtyPage) (err error) {
 	for len(list) > 0 && err == nil {
 		var n int
-		if n, err = v.writeSome(list[:min(len(list), ioBlocks)]); err == nil {
+		if n, err = v.writeSome(list); err == nil {
 			v.pages.written(list[:n])
 			list = list[n:]
 		}
@@ -108,62 +108,59 @@ func (v *Volume) writeInline(list []dirtyPage) (rest []dirtyPage, err error) {
 	return rest, err
 }
 
-// writeSome writes the first pages of list with one host call.
-func (v *Volume) writeSome(list []dirtyPage) (int, error) {
+// writeSome writes the first pages of list, as many as an I/O buffer takes, and
+// returns how many.
+func (v *Volume) writeSome(list []dirtyPage) (n int, err error) {
 	if err := v.makeRoom(); err != nil {
 		return 0, err
 	}
-	ptr, n, err := v.alloc.take(len(list), 1)
-	if err != nil {
-		return 0, err
-	}
 	b := v.getBuf()
-	list = list[:n]
-	v.pages.plain(list, b.plain[:n])
-	b.runs = b.runs[:0]
-	for from := 0; from < n && err == nil; {
-		to := from + 1
-		for to < n && list[to].key.ino == list[from].key.ino {
-			to++
-		}
-		s := v.stripe(list[from].key.ino)
-		s.content.RLock()
-		var at format.Ptr
-		at, err = v.sealBlocks(b, ptr.Skip(from), from, to)
-		s.content.RUnlock()
-		b.addRuns(list, at, from, to)
-		from = to
-	}
-	var w *sending
-	if err == nil {
-		w, err = v.send(b, ptr, n)
-	}
+	list = list[:min(len(list), ioBlocks)]
+	v.pages.plain(list, b.plain[:])
+	held := v.lockContent(list)
+	w, err := v.write(b, len(list), func(i int) pageKey { return list[i].key })
+	v.unlockContent(held)
 	defer v.sent(w, b)
 	if err != nil {
-		v.alloc.give(ptr, n)
 		return 0, err
 	}
-	if err := v.tree.mapAll(b.runs); err != nil {
+	if _, err := v.tree.mapAll(b.runs); err != nil {
 		return 0, v.fail(err)
 	}
-	for i, d := range list {
-		if i == 0 || list[i-1].key.ino != d.key.ino {
-			v.stripe(d.key.ino).version.Add(1)
-		}
+	for i := range held.each {
+		v.stripes[i].version.Add(1)
 	}
-	return n, nil
+	return len(list), nil
 }
 
-// addRuns adds pages [from, to) of list, all of one file, which lie at p, to b.runs.
-func (b *ioBuf) addRuns(list []dirtyPage, p format.Ptr, from, to int) {
-	for i := from; i < to; {
-		key, n := list[i].key, 1
-		for i+n < to && n < format.MaxExtent && list[i+n].key.block == key.block+uint64(n) {
-			n++
+// A stripeSet has a bit for each stripe.
+type stripeSet uint64
+
+// each returns the numbers of the stripes in the set, lowest first.
+func (s stripeSet) each(yield func(int) bool) {
+	for ; s != 0; s &= s - 1 {
+		if !yield(bits.TrailingZeros64(uint64(s))) {
+			return
 		}
-		tags := b.tags[i*seal.TagSize : (i+n)*seal.TagSize]
-		b.runs = append(b.runs, placed{key.ino, key.block, format.Extent{Ptr: p.Skip(i - from), Tags: tags}})
-		i += n
+	}
+}
+
+// lockContent locks the content of the files that pages are of against changes.
+func (v *Volume) lockContent(list []dirtyPage) (held stripeSet) {
+	for i, d := range list {
+		if i == 0 || list[i-1].key.ino != d.key.ino {
+			held |= 1 << stripeOf(d.key.ino)
+		}
+	}
+	for i := range held.each {
+		v.stripes[i].content.RLock()
+	}
+	return held
+}
+
+func (v *Volume) unlockContent(held stripeSet) {
+	for i := range held.each {
+		v.stripes[i].content.RUnlock()
 	}
 }
 
