@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,7 +117,7 @@ func (f *fscker) run(cmd *cobra.Command, args []string) error {
 			return failed
 		}
 		if saved != nil && !f.asJSON {
-			if err := output(fmt.Fprintf(f.std.out, "saved to %s: %s; %d places could not be read\n", saved.Dest, &saved.copyResult, len(saved.Unreadable))); err != nil {
+			if err := output(fmt.Fprintf(f.std.out, "saved to %s: %s; %s could not be read\n", saved.Dest, &saved.copyResult, counted(int64(len(saved.Unreadable)), "place", "places"))); err != nil {
 				return err
 			}
 		}
@@ -165,8 +166,19 @@ func repairImage(ctx context.Context, std streams, image string, cfg sefs.CheckC
 	if errors.Is(err, unix.EROFS) {
 		return nil, fail(exitImage, image, err, "what cannot be changed cannot be repaired: save its files with --salvage, and build it anew")
 	}
-	if err != nil {
-		return nil, imageFailure(image, err)
+	switch {
+	case err != nil && report != nil:
+		code := exitImage
+		if errors.Is(err, context.Canceled) {
+			code = exitInterrupted
+		}
+		return nil, fail(code, image, err, "check it again with cloister fsck")
+	case err != nil:
+		if f, ok := errors.AsType[*failure](imageFailure(image, err)); ok {
+			f.next = cmp.Or(f.next, "the image is as it was")
+			return nil, f
+		}
+		return nil, err
 	}
 	r := newCheckResult(image, report.Found, start)
 	r.Repair = &repairResult{Changed: report.Left != nil, Changes: []repairChange{}, Omitted: report.Omitted, Left: r.Problems, LeftOmitted: r.Omitted}
@@ -196,11 +208,11 @@ func (r *repairResult) show(std streams, image string) error {
 			return err
 		}
 	}
-	state := fmt.Sprintf("%d changes", int64(len(r.Changes))+r.Omitted)
+	state := counted(int64(len(r.Changes))+r.Omitted, "change", "changes")
 	if !r.Changed {
 		state = "nothing was changed"
 	}
-	return output(fmt.Fprintf(std.out, "%s: %s, %d problems are left\n", image, state, int64(len(r.Left))+r.LeftOmitted))
+	return output(fmt.Fprintf(std.out, "%s: %s, %s left\n", image, state, counted(int64(len(r.Left))+r.LeftOmitted, "problem", "problems")))
 }
 
 // salvageResult is what fsck --salvage adds to the result. Its JSON names are a contract.

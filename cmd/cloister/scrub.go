@@ -159,7 +159,7 @@ func (r *checkResult) show(std streams, asJSON bool) error {
 	}
 	state := "clean"
 	if !r.Clean {
-		state = fmt.Sprintf("%d problems", int64(len(r.Problems))+r.Omitted)
+		state = counted(int64(len(r.Problems))+r.Omitted, "problem", "problems")
 		if r.Omitted > 0 {
 			state += fmt.Sprintf(" (%d not listed)", r.Omitted)
 		}

@@ -79,7 +79,7 @@ func TestScrub(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(r.out), "\n")
 	require.Len(t, lines, 2, "one for the damage, one for all")
 	require.Regexp(t, `^`+path+`: 4096 bytes at \d+ cannot be read: sefs: segment \d+ block \d+ is corrupt: not authentic$`, lines[0])
-	require.Contains(t, lines[1], "1 problems")
+	require.Contains(t, lines[1], "1 problem;")
 	require.Equal(t, before, digest(t, e.image), "nothing is written")
 
 	refused(t, exitUsage, "scrub")
@@ -261,12 +261,12 @@ func TestFsckRepair(t *testing.T) {
 	r = cloister(t, "fsck", "--image-key", e.key, e.image, "--repair", "--salvage", saved)
 	require.Equal(t, fsckCorrected+fsckUncorrected, r.code, r.err)
 	require.DirExists(t, saved)
-	for _, text := range []string{"mended: ", "left: /big: 4096 bytes at ", "1 problems are left\n", "saved to " + saved} {
+	for _, text := range []string{"mended: ", "left: /big: 4096 bytes at ", ", 1 problem left\n", "saved to " + saved} {
 		require.Contains(t, r.out, text)
 	}
 	r = cloister(t, "fsck", "--image-key", e.key, e.image)
 	require.Equal(t, fsckUncorrected, r.code)
-	require.Contains(t, r.out, "1 problems")
+	require.Contains(t, r.out, "1 problem;")
 
 	// Without the file that has the damage it is clean.
 	empty := e.path("empty")

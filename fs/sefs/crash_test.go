@@ -41,6 +41,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				images[seed] = crashAtEveryCall(t, uint64(seed), each)
+				t.Logf("%d images", images[seed])
 			})
 		}
 	})

@@ -176,12 +176,12 @@ func openVolume(ctx context.Context, cfg *imageConfig) (_ *FS, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !seen.Integrity() {
-		cfg.keys.noteVersion(fs.log, cfg.dir, vol)
-	}
-	if vol.UUID() != seen.UUID {
+	if now := vol.Identity(); now.UUID != seen.UUID || now.Mode != seen.Mode {
 		err = fmt.Errorf("the header changed while it was read: %w", unix.EIO)
 	} else {
+		if !seen.Integrity() {
+			cfg.keys.noteVersion(fs.log, cfg.dir, vol)
+		}
 		err = fs.start(ctx, vol, cfg.root)
 	}
 	if err != nil {

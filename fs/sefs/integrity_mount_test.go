@@ -2,6 +2,7 @@ package sefs_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -148,6 +149,43 @@ func TestIntegrityStack(t *testing.T) {
 	require.ErrorIs(t, err, unix.ELOOP, "the same image twice")
 }
 
+// TestIntegrityExchanged shows another header each time it is read: an encrypted image becomes an
+// integrity-only one under the mount's hands, and the reverse.
+func TestIntegrityExchanged(t *testing.T) {
+	g := newGrove()
+	g.add("f", unix.S_IFREG|0o644, "text")
+	integrity, result := g.build(t, sefs.IntegrityConfig{})
+	encrypted := store.NewMemory()
+	made, err := sefs.Make(t.Context(), "image", sefs.MakeConfig{OpenConfig: onStore(t, encrypted)})
+	require.NoError(t, err)
+	umount(t, made)
+	for _, images := range [][]*store.Memory{{encrypted, integrity}, {integrity, encrypted}} {
+		cfg := onStore(t, nil)
+		cfg.Access, cfg.MAC, cfg.Unpinned = sefs.ReadOnly, &result.Root, true
+		cfg.OpenStore = func(string, sefs.Access) (store.Store, error) {
+			return &exchanged{Store: images[0], next: images[1]}, nil
+		}
+		_, err := sefs.Open(t.Context(), "image", cfg)
+		errno, ok := errors.AsType[unix.Errno](err)
+		require.True(t, ok, "%v", err)
+		require.Contains(t, []unix.Errno{unix.EIO, unix.EACCES}, errno)
+	}
+}
+
+// exchanged is a store that becomes another one once its header has been opened.
+type exchanged struct {
+	store.Store
+	next store.Store
+}
+
+func (s *exchanged) Open(name string, access store.Access) (store.File, error) {
+	f, err := s.Store.Open(name, access)
+	if name == "SEFS" && s.next != nil {
+		s.Store, s.next = s.next, nil
+	}
+	return f, err
+}
+
 // TestIntegrityKeys shows that there is no slot to change.
 func TestIntegrityKeys(t *testing.T) {
 	dir, _ := hostImage(t, "one")
@@ -177,7 +215,7 @@ func TestIntegrityScrub(t *testing.T) {
 	require.True(t, report.Clean())
 	for _, name := range mem.Names() {
 		size := len(mem.Bytes(name))
-		for at := 0; at < size; at += 1 + size/500 {
+		for at := 0; at < size; at += 1 + size/200 {
 			changed := mem.Clone()
 			changed.Bytes(name)[at] ^= 4
 			report, err := check(changed)

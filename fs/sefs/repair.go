@@ -47,7 +47,8 @@ type Change struct {
 //
 // Memory: as Check, and what the changed parts of the tree take.
 //
-// Errors: as Open with ReadWrite: EROFS for an image that cannot be changed, EBUSY, EACCES; ENOSPC; that of ctx.
+// Errors: as Open with ReadWrite: EROFS for an image that cannot be changed, EBUSY, EACCES; ENOSPC; that of ctx. The
+// image is as it was, unless there is a report with changes too: then only the check after them failed.
 func Repair(ctx context.Context, dir string, cfg CheckConfig) (*RepairReport, error) {
 	if cfg.Limit == 0 {
 		cfg.Limit = defaultProblems
@@ -55,8 +56,11 @@ func Repair(ctx context.Context, dir string, cfg CheckConfig) (*RepairReport, er
 	cfg.Depth, cfg.Access = CheckTree, ReadWrite
 	c := &check{cfg: cfg, ctx: ctx, report: new(CheckReport)}
 	r := &RepairReport{Found: c.report}
-	if err := c.open(dir, volume.OpenRepair); err != nil || c.vol == nil {
-		return r, err
+	switch err := c.open(dir, volume.OpenRepair); {
+	case err != nil:
+		return nil, err
+	case c.vol == nil:
+		return r, nil
 	}
 	mended, err := c.mend(r)
 	c.vol.Abandon() // what counts is committed
@@ -64,7 +68,9 @@ func Repair(ctx context.Context, dir string, cfg CheckConfig) (*RepairReport, er
 		return nil, fmt.Errorf("sefs: repair image %q: %w", dir, err)
 	}
 	if mended {
-		r.Left, err = Check(ctx, dir, cfg)
+		if r.Left, err = Check(ctx, dir, cfg); err != nil {
+			err = fmt.Errorf("sefs: the repair of image %q is committed, the check after it is not complete: %w", dir, err)
+		}
 	}
 	return r, err
 }

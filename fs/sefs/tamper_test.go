@@ -152,6 +152,9 @@ func TestTampering(t *testing.T) {
 			t.Run(fmt.Sprint(worker), func(t *testing.T) {
 				t.Parallel()
 				for i := worker; i < len(list); i += workers {
+					if i%50_000 == 0 {
+						t.Logf("%d of %d", i, len(list))
+					}
 					mem := newer.Clone()
 					list[i].do(mem)
 					shown, refused, failed := lookAt(t, mem, list[i].what, oldTree, newTree)

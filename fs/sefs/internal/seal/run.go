@@ -11,7 +11,7 @@ type Run struct {
 	Tags    []byte   // TagSize bytes for each block
 
 	// Room says that the TagSize bytes behind Cipher, within its capacity, are
-	// nobody else's during the call. They are what they were when it returns.
+	// nobody else's during the call. Open leaves them as they were, Seal does not.
 	Room bool
 }
 
@@ -22,9 +22,9 @@ func (r *Run) hasRoom(i, to int) bool {
 }
 
 // sealPart encrypts blocks [from, to) of r. A block is encrypted straight to
-// its place; its tag lands on the bytes behind it, which are kept aside.
+// its place; its tag lands on the first bytes of the next one, is taken from
+// there and overwritten by the next block.
 func (r *Run) sealPart(s *scratch, from, to int) {
-	var kept [TagSize]byte
 	for i := from; i < to; i++ {
 		src := r.Plain[i]
 		size := len(src)
@@ -33,13 +33,10 @@ func (r *Run) sealPart(s *scratch, from, to int) {
 			r.Box.sealVia(s, r.Domain, r.Counter+uint64(i), r.Cipher[i*size:(i+1)*size], src, tag)
 			continue
 		}
-		behind := r.Cipher[(i+1)*size : (i+1)*size+TagSize]
-		copy(kept[:], behind)
 		nonce := s.setNonce(r.Domain, r.Counter+uint64(i))
 		r.Box.note(&s.nonce)
-		r.Box.aead.Seal(r.Cipher[i*size:i*size], nonce, src, nil)
-		copy(tag, behind)
-		copy(behind, kept[:])
+		out := r.Box.aead.Seal(r.Cipher[i*size:i*size], nonce, src, nil)
+		copy(tag, out[size:])
 	}
 }
 

@@ -3,7 +3,6 @@ package store
 import (
 	"fmt"
 	"iter"
-	"math/rand/v2"
 )
 
 // A CrashImage is what one crash may leave on the host.
@@ -15,9 +14,16 @@ type CrashImage struct {
 
 // CrashConfig says which crashes Crashes makes.
 type CrashConfig struct {
-	Rand *rand.Rand
+	Rand Rand
 	From int // the first number of calls
 	Each int // images tried for each number of calls, at most
+}
+
+// Rand is a source of random numbers: a *rand.Rand of math/rand/v2.
+type Rand interface {
+	IntN(n int) int
+	Uint64() uint64
+	Uint64N(n uint64) uint64
 }
 
 // Crashes returns what a crash after any number of calls may leave: everything kept and everything lost;
@@ -107,7 +113,7 @@ func (w *window) wholeCalls(cuts []cut, try func() bool) bool {
 }
 
 // tornCalls tears the latest writes.
-func (w *window) tornCalls(r *rand.Rand, cuts []cut, try func() bool) bool {
+func (w *window) tornCalls(r Rand, cuts []cut, try func() bool) bool {
 	const writes, places = 4, 6
 	left := writes
 	for i := len(cuts) - 1; i >= 0 && left > 0; i-- {
@@ -134,7 +140,7 @@ func (w *window) tornCalls(r *rand.Rand, cuts []cut, try func() bool) bool {
 }
 
 // anything does random things to all calls as long as there are images left.
-func (w *window) anything(r *rand.Rand, cuts []cut, left *int, try func() bool) bool {
+func (w *window) anything(r Rand, cuts []cut, left *int, try func() bool) bool {
 	if len(cuts) == 0 {
 		return true
 	}

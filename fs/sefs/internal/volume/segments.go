@@ -123,17 +123,12 @@ func (s *segments) write(p format.Ptr, data []byte) error {
 	if err != nil {
 		return err
 	}
-	defer s.release(g)
-	return s.writeTo(g, p, data)
-}
-
-// writeTo is write for a segment that is open.
-func (s *segments) writeTo(g *segment, p format.Ptr, data []byte) error {
-	err := g.WriteAt(data, int64(p.Block)*format.BlockSize)
-	// Not before: a sync for an earlier commit, which may be under way, takes the
-	// segment off the list, and need not see this write.
+	err = g.WriteAt(data, int64(p.Block)*format.BlockSize)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	g.refs--
+	// Not before: a sync for an earlier commit, which may be under way, takes the
+	// segment off the list, and need not see this write.
 	if !g.dirty {
 		g.dirty = true
 		s.dirty = append(s.dirty, g.number)

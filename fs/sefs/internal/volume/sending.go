@@ -12,15 +12,13 @@ import (
 // the write its blocks are read from memory. A write that the host refuses stays
 // one, and is tried again by everybody who needs it done.
 type sending struct {
-	v *Volume
-	b *ioBuf // that this is part of
-
-	// Guarded by sendings.mu:
-	state sendingState
-	p     format.Ptr
-	n     int // blocks
-	seg   *segment
+	v     *Volume
+	b     *ioBuf       // that this is part of; its spots say where to
+	state sendingState // guarded by sendings.mu
 }
+
+// segment returns the number of the segment that w goes to, the first of them.
+func (w *sending) segment() uint32 { return w.b.spots[0].at.Segment }
 
 type sendingState uint8
 
@@ -47,31 +45,32 @@ type sendings struct {
 const minSending = 64
 
 // send begins to write the first n blocks of b.data, which are sealed, to b.spots. The
-// caller records where they lie and calls sent. On one processor, and to several
-// spots, the write is done on return.
+// caller records where they lie and calls sent. On one processor the write is done
+// on return.
 func (v *Volume) send(b *ioBuf, n int) (*sending, error) {
-	if v.crypt.Workers() == 0 || n < minSending || len(b.spots) > 1 {
-		data := b.data[:n*format.BlockSize]
-		for _, s := range b.spots {
-			if err := v.segs.write(s.at, data[:s.n*format.BlockSize]); err != nil {
-				return nil, err
-			}
-			data = data[s.n*format.BlockSize:]
-		}
-		return nil, nil
-	}
-	p := b.spots[0].at
-	g, err := v.segs.get(p.Segment, true)
-	if err != nil {
-		return nil, err
+	w := &b.sending
+	if v.crypt.Workers() == 0 || n < minSending {
+		return nil, w.put()
 	}
 	s := &v.sendings
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := &b.sending
-	w.state, w.p, w.n, w.seg = sendingNew, p, n, g
+	w.state = sendingNew
 	s.list = append(s.list, w)
 	return w, nil
+}
+
+// put writes the buffer.
+func (w *sending) put() error {
+	data := w.b.data[:]
+	for _, s := range w.b.spots {
+		size := s.n * format.BlockSize
+		if err := w.v.segs.write(s.at, data[:size]); err != nil {
+			return err
+		}
+		data = data[size:]
+	}
+	return nil
 }
 
 // sent lets go of b, of which w is what send returned.
@@ -104,15 +103,14 @@ func (w *sending) Do() {
 // write writes w, which is the caller's to write, and notes how that ended.
 func (w *sending) write() error {
 	v, s := w.v, &w.v.sendings
-	err := v.segs.writeTo(w.seg, w.p, w.b.data[:w.n*format.BlockSize])
+	err := w.put()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.state = sendingRefused
 	if err == nil {
 		i := slices.Index(s.list, w)
 		s.list = slices.Delete(s.list, i, i+1)
-		v.segs.release(w.seg)
-		w.state, w.seg = sendingOff, nil
+		w.state = sendingOff
 		v.putBuf(w.b)
 	}
 	s.moved.Broadcast()
@@ -161,7 +159,7 @@ func (s *sendings) refused() bool {
 // have to wait for another write to the same segment; nil if there is none.
 func (s *sendings) nextLocked() *sending {
 	for i, w := range s.list {
-		busy := slices.ContainsFunc(s.list[:i], func(o *sending) bool { return o.p.Segment == w.p.Segment })
+		busy := slices.ContainsFunc(s.list[:i], func(o *sending) bool { return o.segment() == w.segment() })
 		if w.state == sendingRefused || w.state == sendingQueued && !busy {
 			return w
 		}
@@ -177,16 +175,18 @@ func (s *sendings) peek(p format.Ptr, data []byte) (copied, n int) {
 	defer s.mu.Unlock()
 	n = len(data) / format.BlockSize
 	for _, w := range s.list {
-		if w.p.Segment != p.Segment {
-			continue
-		}
-		first, at := int(w.p.Block), int(p.Block)
-		switch {
-		case first <= at && at < first+w.n:
-			have := w.b.data[(at-first)*format.BlockSize : w.n*format.BlockSize]
-			return copy(data, have) / format.BlockSize, 0
-		case first > at:
-			n = min(n, first-at)
+		have := w.b.data[:]
+		for _, spot := range w.b.spots {
+			from := int(p.Block) - int(spot.at.Block) // blocks of the spot before p
+			size := spot.n * format.BlockSize
+			switch {
+			case spot.at.Segment != p.Segment || from >= spot.n:
+			case from < 0:
+				n = min(n, -from)
+			default:
+				return copy(data, have[from*format.BlockSize:size]) / format.BlockSize, 0
+			}
+			have = have[size:]
 		}
 	}
 	return 0, n

@@ -231,7 +231,7 @@ func TestCompactDamage(t *testing.T) {
 		}
 	})
 	require.NoError(t, volume.Verify(v))
-	const name = "seg/01/00000001"
+	const name = "seg/00/00000000"
 	data := mem.Bytes(name)
 	data[100] ^= 1
 	mem.SetBytes(name, data)
