@@ -154,6 +154,24 @@ func TestBuildIntegrityOptions(t *testing.T) {
 	require.Equal(t, mac, e.buildIntegrity("--owner", "7:8"))
 }
 
+// TestBuildIntegrityFails shows that nothing is left of an image that cannot be made.
+func TestBuildIntegrityFails(t *testing.T) {
+	e := newEnv(t)
+	e.tree()
+	e.file("cut.tar", strings.Repeat("x", 700))
+	refused(t, exitHost, "build", "--integrity", "--from", e.path("cut.tar"), "--image", e.image)
+	refused(t, exitUsage, "build", "--integrity", "--from", e.path("missing"), "--image", e.image)
+	refused(t, exitImage, "build", "--integrity", "--from", e.source, "--image", filepath.Join(e.source, "inside"))
+	require.NoDirExists(t, e.image)
+	require.NoDirExists(t, filepath.Join(e.source, "inside"))
+	e.leftovers()
+	mac := e.buildIntegrity()
+	before := digest(t, e.image)
+	refused(t, exitImage, "build", "--integrity", "--from", e.source, "--image", e.image)
+	require.Equal(t, before, digest(t, e.image), "what exists is kept")
+	must(t, "scrub", "--mac", mac, e.image)
+}
+
 // A plant is one entry of a tree that is made in several ways.
 type plant struct {
 	name, data string

@@ -261,17 +261,22 @@ func TestFsckRepair(t *testing.T) {
 	r = cloister(t, "fsck", "--image-key", e.key, e.image, "--repair", "--salvage", saved)
 	require.Equal(t, fsckCorrected+fsckUncorrected, r.code, r.err)
 	require.DirExists(t, saved)
-	for _, text := range []string{"mended: ", "left: /big: 4096 bytes at ", ", 1 problem left\n", "saved to " + saved} {
+	for _, text := range []string{"mended: ", "left: /big: 4096 bytes at ", " left\n", "saved to " + saved} {
 		require.Contains(t, r.out, text)
 	}
-	r = cloister(t, "fsck", "--image-key", e.key, e.image)
+	r = cloister(t, "fsck", "--image-key", e.key, "--json", e.image)
 	require.Equal(t, fsckUncorrected, r.code)
-	require.Contains(t, r.out, "1 problem;")
+	got = checkResult{}
+	require.NoError(t, json.Unmarshal([]byte(r.out), &got))
 
-	// Without the file that has the damage it is clean.
+	// Without the files of which blocks are lost it is clean.
 	empty := e.path("empty")
 	require.NoError(t, os.WriteFile(empty, nil, 0o644))
-	must(t, "import", "--image-key", e.key, e.image, empty, "--to", "/big")
+	for _, p := range got.Problems {
+		require.Equal(t, sefs.ProblemData, p.Kind, "%+v", p)
+		require.Len(t, p.Paths, 1)
+		must(t, "import", "--image-key", e.key, e.image, empty, "--to", p.Paths[0])
+	}
 	require.Contains(t, must(t, "fsck", "--image-key", e.key, e.image), ": clean; ")
 
 	seg = filepath.Join(e.image, "heads")

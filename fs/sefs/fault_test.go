@@ -215,6 +215,9 @@ func (x *target) structural() []fault {
 		{name: "inline data of another block", forge: x.put(key(x.inline, format.TypeInline, 3), []byte("x")), path: "/d/e/inline", texts: []string{"inline data where there can be none"}},
 		{name: "inline data and an extent", forge: x.put(key(x.big, format.TypeInline, 0), []byte("x")), path: "/big", texts: []string{"two extents have block 0"}},
 		{name: "an impossible extent", forge: x.put(key(x.big, format.TypeExtent, 128), []byte("?")), path: "/big", kinds: []sefs.ProblemKind{sefs.ProblemStructure, sefs.ProblemSpace}, left: []string{"cannot be read"}},
+		{name: "an impossible extent of a file with a hole too large to say where its data was", forge: all(x.put(key(x.big, format.TypeExtent, 128), []byte("?")),
+			x.attrs(x.big, func(n *format.Inode) { n.Size, n.Blocks = 1<<40, n.Blocks+5 })), path: "/big",
+			kinds: []sefs.ProblemKind{sefs.ProblemStructure, sefs.ProblemSpace}, left: []string{"cannot be read"}},
 		{name: "extents that overlap", forge: func(_ *volume.Volume, tx *volume.Tx) {
 			e, err := format.DecodeExtent(x.extents[0])
 			require.NoError(x.t, err)

@@ -12,8 +12,8 @@ import (
 // A reach are blocks [from, to) of a file.
 type reach struct{ from, to uint64 }
 
-// mostSpoilt is how many blocks one repair makes unreadable, 64 GiB. A hole beyond that is no hole in
-// a file of data that was written, but in a sparse one, which is cut off there.
+// mostSpoilt is how many blocks one repair makes unreadable at most, 64 GiB. What would be more is cut
+// off the file: that is a sparse one, of which nobody knows where in the hole its data was.
 const mostSpoilt = 1 << 24
 
 // data looks at an item of a file's data.
@@ -99,7 +99,7 @@ func (m *mender) finishData(set func(what string, field *uint64, to uint64)) {
 		if !i.bare && i.n.Blocks <= i.blocks {
 			break // nothing but holes was lost
 		}
-		if m.spoilt += g.to - g.from; m.spoilt > mostSpoilt {
+		if g.to-g.from > mostSpoilt-m.spoilt {
 			i.n.Size, i.end, i.edit = min(i.n.Size, g.from*format.BlockSize), g.from, true
 			m.changed(ino, "it was cut off at byte %d: of what is behind, too much was lost", i.n.Size)
 			m.later(func() error { return m.tx.Unmap(ino, g.from, format.MaxBlock+1) })
@@ -107,11 +107,12 @@ func (m *mender) finishData(set func(what string, field *uint64, to uint64)) {
 			return
 		}
 		m.changed(ino, "%d bytes at %d are lost: reading them is an error until they are written", (g.to-g.from)*format.BlockSize, g.from*format.BlockSize)
+		m.spoilt += g.to - g.from
 		i.blocks += g.to - g.from
 		i.edit = true
 		m.later(func() error { return m.tx.Spoil(ino, g.from, g.to) })
 	}
-	if !i.bare && i.n.Blocks > i.blocks && m.c.kinds[ProblemSpace] && blocks-i.blocks <= mostSpoilt-min(m.spoilt, mostSpoilt) {
+	if !i.bare && i.n.Blocks > i.blocks && m.c.kinds[ProblemSpace] && blocks-i.blocks <= mostSpoilt-m.spoilt {
 		// There are blocks that belong to nothing: they may be this file's, and a hole in it none.
 		m.spoilt += blocks - i.blocks
 		m.later(func() error { return m.spoilHoles(ino, blocks) })

@@ -129,17 +129,13 @@ func (a *allocator) openSideLocked() bool {
 	return a.side.n > 0
 }
 
-// wideFrom is how many blocks must be in use for a second segment to be begun before
-// the first is full: 16 MiB.
-const wideFrom = format.SegmentBlocks / 4
-
 // widen makes large writes go to two segments in turn from now on, until the next
 // checkpoint, if the volume is not small.
 func (a *allocator) widen() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	used, _ := a.wasteLocked()
-	a.wide = a.wide || used >= wideFrom
+	a.wide = a.wide || used >= format.SegmentBlocks
 }
 
 // holeLocked returns the hole to take a multiple of unit blocks from, the first of

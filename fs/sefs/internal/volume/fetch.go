@@ -28,10 +28,13 @@ type fetches struct {
 	list []*fetch
 }
 
+// maxFetches bounds them, and their memory.
+const maxFetches = 8
+
 // fetchAhead begins to read the n blocks of a file from block on, if there is a
 // processor for it.
 func (v *Volume) fetchAhead(ino, block uint64, n int) {
-	most := 2 * v.crypt.Workers()
+	most := min(2*v.crypt.Workers(), maxFetches)
 	if most == 0 || n < directRead {
 		return
 	}

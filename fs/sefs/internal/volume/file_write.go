@@ -51,19 +51,20 @@ func (f *File) writeSome(ctx context.Context, p []byte, off int64) (int, error) 
 	return n, f.follow(off, off+int64(n))
 }
 
-// follow notes a write through the cache. Behind a sequential writer every
-// full I/O buffer is written back at once, while the processor has it at hand.
+// follow notes a write through the cache. Behind a sequential writer every whole
+// MiB of the file, which is an I/O buffer, is written back at once, while the
+// processor has it at hand; a reader will ask for the same pieces.
 func (f *File) follow(from, to int64) error {
 	s := &f.stream
 	if from != s.to {
 		s.from = (from + format.BlockSize - 1) / format.BlockSize * format.BlockSize
 	}
 	s.to = to
-	for s.to-s.from >= ioSize {
-		if err := f.v.writeBackRange(f.ino, uint64(s.from)/format.BlockSize, ioBlocks); err != nil {
+	for end := s.from/ioSize*ioSize + ioSize; s.to >= end; end += ioSize {
+		if err := f.v.writeBackRange(f.ino, uint64(s.from)/format.BlockSize, int(end-s.from)/format.BlockSize); err != nil {
 			return err
 		}
-		s.from += ioSize
+		s.from = end
 	}
 	return nil
 }

@@ -30,9 +30,9 @@ const (
 	sendingRefused                     // the host refused it
 )
 
-// maxSending is how many buffers may be on their way for each worker: one that
-// it writes and one that it writes next.
-const maxSending = 2
+// maxSending is how many buffers may be on their way: one that is being written to each
+// of two segments, and those that are next.
+const maxSending = 4
 
 // sendings are those of a volume, oldest first.
 type sendings struct {
@@ -120,7 +120,7 @@ func (w *sending) write() error {
 // makeRoom waits until another buffer may be sent.
 //
 // Errors: those of a write that was refused, ENOSPC above all, and is again.
-func (v *Volume) makeRoom() error { return v.waitSendings(v.crypt.Workers()*maxSending - 1) }
+func (v *Volume) makeRoom() error { return v.waitSendings(min(2*v.crypt.Workers(), maxSending) - 1) }
 
 // settleAll waits until nothing is on its way.
 //
