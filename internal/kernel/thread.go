@@ -6,8 +6,11 @@
 package kernel
 
 import (
+	"flag"
+	"fmt"
 	"iter"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,9 +18,7 @@ import (
 // thread is an OS thread that does what it is told.
 type thread struct {
 	tid int
-	// own are the descriptors of this program that the thread began with. They
-	// stay open: the Go runtime polls one of them on whatever thread collects
-	// garbage.
+	// own are the descriptors of this program that the thread keeps.
 	own  map[int]bool
 	work chan func()
 	done chan struct{}
@@ -32,7 +33,7 @@ func startThread() (*thread, error) {
 		t.tid = unix.Gettid()
 		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES)
 		if err == nil {
-			t.own = closeDirectories()
+			t.own = closeInherited()
 		}
 		ready <- err
 		if err != nil {
@@ -48,16 +49,22 @@ func startThread() (*thread, error) {
 	return t, nil
 }
 
-// closeDirectories closes the calling thread's copies of the directories that the program has open: those
-// of a mount, which another thread makes just now, would keep it busy. It returns the descriptors that stay.
-func closeDirectories() (own map[int]bool) {
-	own = map[int]bool{}
+// closeInherited closes the calling thread's copies of what the program has open: one of a mount or of a locked file
+// would keep it busy when the program has closed its own. It returns the descriptors that stay, of
+// which any thread may make use: those that the Go runtime polls, standard input, output and error, and
+// the file in which the testing package notes which files are opened.
+func closeInherited() (own map[int]bool) {
+	own = map[int]bool{0: true, 1: true, 2: true}
+	keep := []string{"anon_inode:[eventpoll]", "anon_inode:[eventfd]"}
+	if f := flag.Lookup("test.testlogfile"); f != nil {
+		keep = append(keep, f.Value.String())
+	}
 	for fd := range openFDs() {
-		var st unix.Stat_t
-		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		var name [unix.PathMax]byte
+		n, err := unix.Readlink(fmt.Sprintf("/proc/thread-self/fd/%d", fd), name[:])
+		if own[fd] = own[fd] || err != nil || slices.Contains(keep, string(name[:n])); !own[fd] {
 			unix.Close(fd)
-		} else {
-			own[fd] = true
+			delete(own, fd)
 		}
 	}
 	return own

@@ -15,8 +15,10 @@ import (
 )
 
 // TestSystemCalls runs the suite by the system calls of the library OS, with ramfs and with SEFS as the root.
+//
+// It is not parallel: a process of the kernel's side begins with copies of all descriptors here, that of a
+// locked image among them.
 func TestSystemCalls(t *testing.T) {
-	t.Parallel()
 	images := sefs.NewType(sefs.Config{CommitInterval: -1})
 	for name, newRoot := range map[string]func(t *testing.T) vfs.FileSystem{
 		"ramfs": func(*testing.T) vfs.FileSystem { return ramfs.New(ramfs.Config{}) },
