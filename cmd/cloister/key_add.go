@@ -3,12 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"cloister/enclave"
 	"cloister/fs/sefs"
-	"cloister/mountopt"
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
@@ -94,7 +92,8 @@ func (n *newKeyFlags) load(cmd *cobra.Command, std streams, keys *openKeyFlags) 
 	switch {
 	case n.key != "", n.keyFD > 0, len(n.keyCmd) > 0:
 		k.Kind = sefs.KeyGiven
-		k.Key, err = n.loadKey(cmd, std)
+		from := keySource{file: n.key, fd: n.keyFD, cmd: n.keyCmd}
+		k.Key, err = from.load(cmd.Context(), std, "--new-key", "--new-key-fd", "--new-key-cmd")
 		return k, k.Key.Wipe, err
 	case n.passphrase != "":
 		text, err := readPassphrase(cmd.Context(), std, "--new-passphrase", n.passphrase, newPassphrase)
@@ -119,34 +118,6 @@ func (n *newKeyFlags) load(cmd *cobra.Command, std streams, keys *openKeyFlags) 
 	recipients, err := n.loadRecipients(cmd, std)
 	k.Kind, k.Wrap = sefs.KeyAge, ageWrap(recipients...)
 	return k, done, err
-}
-
-// loadKey reads a key from where an image's key may come from too.
-func (n *newKeyFlags) loadKey(cmd *cobra.Command, std streams) (key mountopt.Key, err error) {
-	ctx, thing := cmd.Context(), "--new-key "+n.key
-	switch {
-	case n.keyFD > 0:
-		thing = fmt.Sprintf("--new-key-fd %d", n.keyFD)
-		key, err = keyFromFD(ctx, n.keyFD)
-	case len(n.keyCmd) > 0:
-		thing = "--new-key-cmd"
-		key, err = keyFromCommand(ctx, n.keyCmd, std.err)
-	case n.key == "-":
-		thing = "--new-key from standard input"
-		key, err = readKey(ctx, std.in)
-	default:
-		f, openErr := os.Open(n.key)
-		if openErr != nil {
-			return key, fail(exitUsage, thing, openErr, "")
-		}
-		defer f.Close()
-		warnReadable(std, n.key, f)
-		key, err = readKey(ctx, f)
-	}
-	if err != nil && ctx.Err() == nil {
-		err = fail(exitUsage, thing, err, "make one with cloister gen-image-key")
-	}
-	return key, err
 }
 
 func (n *newKeyFlags) loadRecipients(cmd *cobra.Command, std streams) (all []age.Recipient, err error) {

@@ -129,55 +129,52 @@ func (k *keyFlags) load(cmd *cobra.Command, std streams) (key mountopt.Key, plat
 	return key, platform, nil
 }
 
-func (k *keyFlags) loadImageKey(ctx context.Context, std streams) (key mountopt.Key, err error) {
-	thing := "--" + k.name("image-key") + " " + k.imageKey
+func (k *keyFlags) loadImageKey(ctx context.Context, std streams) (mountopt.Key, error) {
+	if !k.given() {
+		return mountopt.Key{}, nil
+	}
+	from := keySource{file: k.imageKey, fd: k.keyFD, cmd: k.keyCmd}
+	return from.load(ctx, std, "--"+k.name("image-key"), "--"+k.name("key-fd"), "--"+k.name("key-cmd"))
+}
+
+// keySource says where a key comes from: one of the three.
+type keySource struct {
+	file string // "-": standard input
+	fd   int
+	cmd  []string
+}
+
+// load reads the key. The options are what errors call the three.
+func (s keySource) load(ctx context.Context, std streams, fileOption, fdOption, cmdOption string) (key mountopt.Key, err error) {
+	thing := fileOption + " " + s.file
 	switch {
-	case k.keyFD > 0:
-		thing = fmt.Sprintf("--%s %d", k.name("key-fd"), k.keyFD)
-		key, err = keyFromFD(ctx, k.keyFD)
-	case len(k.keyCmd) > 0:
-		thing = "--" + k.name("key-cmd")
-		key, err = keyFromCommand(ctx, k.keyCmd, std.err)
-	case k.imageKey == "":
-		return key, nil
-	case k.stdin():
-		thing = "--" + k.name("image-key") + " from standard input"
+	case s.fd > 0:
+		thing = fmt.Sprintf("%s %d", fdOption, s.fd)
+		key, err = keyFromFD(ctx, s.fd)
+	case len(s.cmd) > 0:
+		thing = cmdOption
+		key, err = keyFromCommand(ctx, s.cmd, std.err)
+	case s.file == "-":
+		thing = fileOption + " from standard input"
 		key, err = readKey(ctx, std.in)
 	default:
-		f, openErr := os.Open(k.imageKey)
+		f, openErr := os.Open(s.file)
 		if openErr != nil {
 			return key, fail(exitUsage, thing, openErr, "")
 		}
 		defer f.Close()
-		warnReadable(std, k.imageKey, f)
+		warnReadable(std, s.file, f)
 		key, err = readKey(ctx, f)
 	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		return key, err
-	case err != nil:
-		return key, fail(exitUsage, thing, err, "make one with cloister gen-image-key")
+	if err != nil && !errors.Is(err, context.Canceled) {
+		err = fail(exitUsage, thing, err, "make one with cloister gen-image-key")
 	}
-	return key, nil
+	return key, err
 }
 
 // readKey reads a key until a signal ends the wait: a terminal or a pipe may not give one.
 func readKey(ctx context.Context, r io.Reader) (mountopt.Key, error) {
-	type result struct {
-		key mountopt.Key
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		key, err := mountopt.LoadKey(r)
-		done <- result{key, err}
-	}()
-	select {
-	case got := <-done:
-		return got.key, got.err
-	case <-ctx.Done():
-		return mountopt.Key{}, ctx.Err() // the command ends, and the reader with it
-	}
+	return await(ctx, func() (mountopt.Key, error) { return mountopt.LoadKey(r) })
 }
 
 // warnReadable warns of a secret file that others than its owner may read.

@@ -1,10 +1,6 @@
 package kernel
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // The calls, each on the thread of its process.
 
@@ -14,16 +10,8 @@ func on[T any](t *Task, f func() (T, error)) (n T, err error) {
 	return n, err
 }
 
-// Umount2 unmounts. An EBUSY is believed only when it stays: another processor may hold on to a mount for a
-// moment after its last file has been closed.
 func (t *Task) Umount2(target string, flags int) error {
-	unmount := func() error { return unix.Unmount(target, flags) }
-	err := t.do(unmount)
-	for tries := 0; err == unix.EBUSY && tries < 20; tries++ {
-		time.Sleep(time.Millisecond)
-		err = t.do(unmount)
-	}
-	return err
+	return t.do(func() error { return unix.Unmount(target, flags) })
 }
 
 func (t *Task) Openat(dirfd int, path string, flags int, mode uint32) (int, error) {

@@ -30,6 +30,8 @@ func (s *System) mount(t *thread, source string, target Target, fstype string, f
 			return use(mnt)
 		})
 	}
+	inherit.RLock()
+	defer inherit.RUnlock()
 	d, err := s.Mounter.Mount(source, target, fstype, flags, data)
 	if err != nil {
 		return err

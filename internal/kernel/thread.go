@@ -11,6 +11,7 @@ import (
 	"iter"
 	"runtime"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,10 @@ type thread struct {
 	done chan struct{}
 }
 
+// inherit keeps a thread from having copies, while it begins, of the descriptors of mounts that the program has
+// open meanwhile.
+var inherit sync.RWMutex
+
 // startThread makes a thread with descriptors and file system state of its own.
 func startThread() (*thread, error) {
 	t := &thread{work: make(chan func()), done: make(chan struct{})}
@@ -31,10 +36,12 @@ func startThread() (*thread, error) {
 	go onNewThread(func() {
 		defer close(t.done)
 		t.tid = unix.Gettid()
+		inherit.Lock()
 		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES)
 		if err == nil {
 			t.own = closeInherited()
 		}
+		inherit.Unlock()
 		ready <- err
 		if err != nil {
 			return
@@ -62,9 +69,12 @@ func closeInherited() (own map[int]bool) {
 	for fd := range openFDs() {
 		var name [unix.PathMax]byte
 		n, err := unix.Readlink(fmt.Sprintf("/proc/thread-self/fd/%d", fd), name[:])
-		if own[fd] = own[fd] || err != nil || slices.Contains(keep, string(name[:n])); !own[fd] {
+		switch {
+		case own[fd]:
+		case err != nil || slices.Contains(keep, string(name[:n])):
+			own[fd] = true
+		default:
 			unix.Close(fd)
-			delete(own, fd)
 		}
 	}
 	return own

@@ -80,13 +80,9 @@ func (v *Volume) cutDamaged(ctx context.Context) error {
 //
 // Preconditions: t.mu held exclusively; l is not the root.
 func (t *tree) pruneLocked(l lostNode) error {
-	n, err := t.rootLocked()
+	n, err := t.dirtyRootLocked()
 	if err != nil {
 		return err
-	}
-	if n.id == 0 {
-		t.free(n.ptr.Ptr, format.NodeBlocks)
-		t.setDirty(n)
 	}
 	var path [format.MaxHeight + 1]step
 	level := t.height

@@ -4,19 +4,27 @@ import (
 	"cloister/fs/sefs/internal/format"
 )
 
+// dirtyRootLocked returns the root, made dirty.
+//
+// Preconditions: t.mu held exclusively.
+func (t *tree) dirtyRootLocked() (*node, error) {
+	n, err := t.rootLocked()
+	if err == nil && n.id == 0 {
+		t.free(n.ptr.Ptr, format.NodeBlocks)
+		t.setDirty(n)
+	}
+	return n, err
+}
+
 // dirtyPathLocked makes the nodes from the root to the leaf where k belongs
 // dirty and returns them; the step of the leaf is the first item not below k.
 // After an error the content of the tree is what it was.
 //
 // Preconditions: t.mu held exclusively.
 func (t *tree) dirtyPathLocked(k format.Key, path *[format.MaxHeight + 1]step) error {
-	n, err := t.rootLocked()
+	n, err := t.dirtyRootLocked()
 	if err != nil {
 		return err
-	}
-	if n.id == 0 {
-		t.free(n.ptr.Ptr, format.NodeBlocks)
-		t.setDirty(n)
 	}
 	for level := t.height; level > 0; level-- {
 		i := n.page.ChildOf(k)
