@@ -14,6 +14,11 @@ const (
 	portion = 16
 )
 
+// patience is how often a worker looks for more before it sleeps: for about 40 µs, the time in
+// which a sequential reader or writer comes back. Waking a thread up takes as long, and
+// an enclave has to be left for it. It is counted and not timed: the clock is the host's.
+const patience = 500
+
 // A Task is something that a worker of a Pool does.
 type Task interface{ Do() }
 
@@ -29,6 +34,7 @@ type Pool struct {
 	tasks  []Task
 	shared []*sharing
 	closed bool
+	news   atomic.Int64 // changes of the three above that workers look for
 }
 
 // A sharing is a run that several goroutines work on. Its caller waits for the
@@ -64,6 +70,7 @@ func (p *Pool) Workers() int { return p.workers }
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
+	p.news.Add(1)
 	p.wake.Broadcast()
 	p.mu.Unlock()
 	p.wg.Wait()
@@ -75,6 +82,7 @@ func (p *Pool) Go(t Task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tasks = append(p.tasks, t)
+	p.news.Add(1)
 	p.wake.Signal()
 }
 
@@ -100,8 +108,26 @@ func (p *Pool) work() {
 		} else if p.closed {
 			return
 		} else {
-			p.wake.Wait()
+			p.waitLocked()
 		}
+	}
+}
+
+// waitLocked returns when there may be something new for a worker.
+func (p *Pool) waitLocked() {
+	seen := p.news.Load()
+	p.mu.Unlock()
+	linger(func() bool { return p.news.Load() != seen })
+	p.mu.Lock()
+	if p.news.Load() == seen {
+		p.wake.Wait()
+	}
+}
+
+// linger returns when there is news, or patience is at its end.
+func linger(news func() bool) {
+	for i := 0; i < patience && !news(); i++ {
+		runtime.Gosched()
 	}
 }
 
@@ -181,6 +207,7 @@ func (p *Pool) share(r *Run, open bool, s *scratch, helpers int) int {
 	x.refs.Store(1)
 	p.mu.Lock()
 	p.shared = append(p.shared, x)
+	p.news.Add(1)
 	for range helpers {
 		p.wake.Signal()
 	}
@@ -191,6 +218,7 @@ func (p *Pool) share(r *Run, open bool, s *scratch, helpers int) int {
 	p.shared = slices.Delete(p.shared, i, i+1)
 	p.mu.Unlock()
 	if !last {
+		linger(func() bool { return len(x.done) > 0 })
 		<-x.done
 	}
 	bad := x.bad.Load()

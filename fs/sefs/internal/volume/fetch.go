@@ -22,32 +22,54 @@ type fetch struct {
 	err     error
 }
 
-// fetches are those of a volume, oldest first, at most one for each file.
+// fetches are those of a volume, oldest first, at most fetchDepth for each file.
 type fetches struct {
 	mu   sync.Mutex
 	list []*fetch
 }
 
 // maxFetches bounds them, and their memory.
-const maxFetches = 8
+const (
+	maxFetches = 8
+	fetchDepth = 2 // for each file: one that is read while another one is waiting to be opened
+)
 
-// fetchAhead begins to read the n blocks of a file from block on, if there is a
-// processor for it.
-func (v *Volume) fetchAhead(ino, block uint64, n int) {
-	most := min(2*v.crypt.Workers(), maxFetches)
-	if most == 0 || n < directRead {
+// fetchAhead begins to read the blocks of a file from block on, fetchDepth times n of them or
+// those before end, if there is a processor for it. What else was fetched of the file is
+// forgotten.
+func (v *Volume) fetchAhead(ino, block uint64, n int, end uint64) {
+	most := min(2*fetchDepth*v.crypt.Workers(), maxFetches)
+	if most == 0 {
 		return
 	}
 	s := &v.fetches
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.IndexFunc(s.list, func(x *fetch) bool { return x.ino == ino }); i >= 0 {
-		v.dropLocked(i)
-	} else if len(s.list) == most {
+	for i := len(s.list) - 1; i >= 0; i-- {
+		if x := s.list[i]; x.ino == ino && (x.block < block || x.block >= block+fetchDepth*uint64(n) || (x.block-block)%uint64(n) != 0) {
+			v.dropLocked(i)
+		}
+	}
+	for range fetchDepth {
+		n = int(min(uint64(n), max(end, block)-block))
+		if n < directRead {
+			return
+		}
+		v.fetchLocked(ino, block, n, most)
+		block += uint64(n)
+	}
+}
+
+// fetchLocked begins to read n blocks unless that was begun before.
+func (v *Volume) fetchLocked(ino, block uint64, n, most int) {
+	s := &v.fetches
+	if slices.ContainsFunc(s.list, func(x *fetch) bool { return x.ino == ino && x.block == block }) {
+		return
+	}
+	if len(s.list) == most {
 		v.dropLocked(0)
 	}
-	b := v.getBuf()
-	x := &b.fetch
+	x := &v.getBuf().fetch
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.ino, x.block, x.n = ino, block, n

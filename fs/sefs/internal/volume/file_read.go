@@ -209,7 +209,5 @@ func (f *File) readBlocks(block uint64, n int, hint scanHint, b *ioBuf) error {
 // fetchNext begins to fetch n blocks, or those up to the end of the file.
 func (f *File) fetchNext(block uint64, n int) {
 	size := uint64(max(f.size.Load(), 0))
-	if end := (size + format.BlockSize - 1) / format.BlockSize; end > block {
-		f.v.fetchAhead(f.ino, block, int(min(uint64(n), end-block)))
-	}
+	f.v.fetchAhead(f.ino, block, n, (size+format.BlockSize-1)/format.BlockSize)
 }

@@ -12,9 +12,12 @@ import (
 // the write its blocks are read from memory. A write that the host refuses stays
 // one, and is tried again by everybody who needs it done.
 type sending struct {
-	v     *Volume
-	b     *ioBuf       // that this is part of; its spots say where to
-	state sendingState // guarded by sendings.mu
+	v *Volume
+	b *ioBuf // that this is part of; its spots say where to
+
+	// Guarded by sendings.mu.
+	state sendingState
+	held  bool // the caller of send still uses the buffer
 }
 
 // segment returns the number of the segment that w goes to, the first of them.
@@ -24,7 +27,6 @@ type sendingState uint8
 
 const (
 	sendingOff     sendingState = iota // it is none
-	sendingNew                         // known to readers, but its caller still uses the buffer
 	sendingQueued                      // to be written by the first who comes
 	sendingNow                         // being written
 	sendingRefused                     // the host refused it
@@ -55,8 +57,9 @@ func (v *Volume) send(b *ioBuf, n int) (*sending, error) {
 	s := &v.sendings
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.state = sendingNew
+	w.state, w.held = sendingQueued, true
 	s.list = append(s.list, w)
+	v.crypt.Go(w)
 	return w, nil
 }
 
@@ -75,14 +78,16 @@ func (w *sending) put() error {
 
 // sent lets go of b, of which w is what send returned.
 func (v *Volume) sent(w *sending, b *ioBuf) {
-	if w == nil {
-		v.putBuf(b)
-		return
+	if w != nil {
+		v.sendings.mu.Lock()
+		w.held = false
+		underWay := w.state != sendingOff
+		v.sendings.mu.Unlock()
+		if underWay { // who writes it puts it back
+			return
+		}
 	}
-	v.sendings.mu.Lock()
-	w.state = sendingQueued
-	v.sendings.mu.Unlock()
-	v.crypt.Go(w)
+	v.putBuf(b)
 }
 
 // Do implements seal.Task. Somebody else may have been faster, and the buffer may even be
@@ -111,7 +116,9 @@ func (w *sending) write() error {
 		i := slices.Index(s.list, w)
 		s.list = slices.Delete(s.list, i, i+1)
 		w.state = sendingOff
-		v.putBuf(w.b)
+		if !w.held {
+			v.putBuf(w.b)
+		}
 	}
 	s.moved.Broadcast()
 	return err
