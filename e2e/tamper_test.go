@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -100,25 +101,36 @@ func damage(rng *rand.Rand, dir string, files map[string][]byte) (string, error)
 
 // readAll reads the whole mounted tree. Errors are fine; wrong bytes are not:
 // what can be read must be what some committed state had.
-func readAll(task *syscall.Task, path string, visit func(path string, data []byte)) (failed int) {
+// Each error must say which path it is about.
+func readAll(t *testing.T, task *syscall.Task, path string, visit func(path string, data []byte)) (failed int) {
 	names, err := readDir(task, path)
 	if err != nil {
+		requirePath(t, path, err)
 		return 1
 	}
 	for _, name := range names {
 		child := path + "/" + name
 		if _, err := readDir(task, child); err == nil {
-			failed += readAll(task, child, visit)
+			failed += readAll(t, task, child, visit)
 			continue
 		}
 		data, err := readFile(task, child)
 		if err != nil {
+			requirePath(t, child, err)
 			failed++
 			continue
 		}
 		visit(child, data)
 	}
 	return failed
+}
+
+// requirePath requires an error to name path.
+func requirePath(t *testing.T, path string, err error) {
+	t.Helper()
+	named, ok := errors.AsType[*fs.PathError](err)
+	require.True(t, ok, "%s: %v", path, err)
+	require.Equal(t, path, named.Path, "%v", err)
 }
 
 // TestTamper damages either layer at random places: whatever can still be read
@@ -163,7 +175,7 @@ func TestTamper(t *testing.T) {
 			refused++
 		} else {
 			seen := 0
-			failed := readAll(task, "/data", func(path string, data []byte) {
+			failed := readAll(t, task, "/data", func(path string, data []byte) {
 				right, ok := want[path]
 				require.True(t, ok, "%s in %s: %s is not a file of ours", what, layer, path)
 				require.True(t, bytes.Equal(right, data), "%s in %s: wrong bytes in %s", what, layer, path)

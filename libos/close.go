@@ -51,7 +51,7 @@ func (l *LibOS) ForceClose(ctx context.Context) error {
 		case first == nil:
 			first = err
 		default:
-			l.log.Error("libos: close", "err", err)
+			l.log.Error("libos: close", "err", vfs.WithoutPath(err))
 		}
 	}
 	if err := l.unmountAll(ctx, unix.MNT_FORCE); err != nil {
@@ -90,7 +90,7 @@ func (l *LibOS) unmountAll(ctx context.Context, flags int) error {
 		}
 		for n, err := range errs {
 			if n > 0 {
-				l.log.Error("libos: close", "err", err)
+				l.log.Error("libos: close", "err", vfs.WithoutPath(err))
 			}
 		}
 		if len(errs) > 0 {

@@ -123,7 +123,7 @@ func Start(ctx context.Context, cfg Config) (*LibOS, error) {
 	l.ns, l.sefs = ns, images
 	if err := l.mountAll(ctx, cfg.Mounts); err != nil {
 		if cerr := l.ForceClose(ctx); cerr != nil {
-			cfg.Log.Error("libos: undo start-up mounts", "err", cerr)
+			cfg.Log.Error("libos: undo start-up mounts", "err", vfs.WithoutPath(cerr))
 		}
 		return nil, err
 	}

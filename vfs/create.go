@@ -143,7 +143,7 @@ func (p Path) createIn(ctx context.Context, cred *Cred, c *creation) (made, old 
 	d.dir.mu.Lock()
 	defer d.dir.mu.Unlock()
 	old, err = d.lookupLocked(ctx, c.name)
-	if err := c.check(p, old, err); err != nil {
+	if err := c.check(p, old, p.blameName("lookup", c.name, err)); err != nil {
 		return nil, old, err
 	}
 	attr, err := p.mayMake(ctx, cred, c)
@@ -155,7 +155,7 @@ func (p Path) createIn(ctx context.Context, cred *Cred, c *creation) (made, old 
 		if Errno(err) == unix.EEXIST && d.child(c.name) != nil {
 			d.unhashLocked(d.child(c.name)) // the cache was wrong
 		}
-		return nil, old, err
+		return nil, old, p.blameName("create", c.name, err)
 	}
 	if old != nil {
 		d.unhashLocked(old)

@@ -46,14 +46,14 @@ func (f *File) openDriver(ctx context.Context, hint int) (err error) {
 		d.dir.mu.RLock()
 		defer d.dir.mu.RUnlock()
 		f.dir, err = d.dir.OpenDir(ctx)
-		return err
+		return f.path.blame("open", err)
 	case unix.S_IFREG:
 		flags := f.Flags()
 		if flags&unix.O_ACCMODE == unix.O_ACCMODE {
 			flags &^= unix.O_ACCMODE
 		}
 		f.handle, err = d.inode.(Regular).Open(ctx, flags|hint)
-		return err
+		return f.path.blame("open", err)
 	}
 	return unix.ENXIO // there is no device or pipe behind it
 }
@@ -77,6 +77,7 @@ func (f *File) Close(ctx context.Context) (err error) {
 	case f.dir != nil:
 		err = f.dir.Release(ctx)
 	}
+	err = f.path.blame("close", err)
 	f.path.Put()
 	return err
 }
@@ -146,7 +147,7 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err == nil && f.Flags()&unix.O_NOATIME == 0 {
 		touchAtime(ctx, f.path)
 	}
-	return n, err
+	return n, f.path.blame("read", err)
 }
 
 // Write writes at the position, or at the end of file with O_APPEND, and advances the
@@ -170,5 +171,5 @@ func (f *File) syncWrite(ctx context.Context, flags int) error {
 	if flags&unix.O_DSYNC == 0 && f.path.mnt.flags&unix.MS_SYNCHRONOUS == 0 {
 		return nil
 	}
-	return f.handle.Fsync(ctx, flags&unix.O_SYNC != unix.O_SYNC)
+	return f.path.blame("sync", f.handle.Fsync(ctx, flags&unix.O_SYNC != unix.O_SYNC))
 }

@@ -17,7 +17,8 @@ const (
 // Getattr returns the attributes of p; mask holds the STATX_* bits that the caller
 // reads (vfs_getattr).
 func Getattr(ctx context.Context, p Path, mask uint32) (Attr, error) {
-	return p.dentry.inode.Getattr(ctx, mask)
+	a, err := p.dentry.inode.Getattr(ctx, mask)
+	return a, p.blame("stat", err)
 }
 
 // Readlink returns the target of a symlink (vfs_readlink).
@@ -33,11 +34,11 @@ func Readlink(ctx context.Context, p Path) (string, error) {
 // readlink reads the symlink p and checks what the driver says.
 func readlink(ctx context.Context, p Path) (string, error) {
 	target, err := p.dentry.inode.(Symlink).Readlink(ctx)
-	if err != nil {
-		return "", err
+	if err == nil && (target == "" || len(target) >= unix.PathMax) {
+		err = fmt.Errorf("vfs: symlink target of %d bytes: %w", len(target), unix.EIO)
 	}
-	if target == "" || len(target) >= unix.PathMax {
-		return "", fmt.Errorf("vfs: symlink target of %d bytes: %w", len(target), unix.EIO)
+	if err != nil {
+		return "", p.blame("readlink", err)
 	}
 	touchAtime(ctx, p)
 	return target, nil

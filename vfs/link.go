@@ -38,7 +38,7 @@ func (p Path) vacant(ctx context.Context, c creation) error {
 	if err == nil {
 		defer child.put()
 	}
-	return c.check(p, child, err)
+	return c.check(p, child, p.blameName("lookup", c.name, err))
 }
 
 // linkable makes the checks of vfs_link on the file that gets a name.

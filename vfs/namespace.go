@@ -230,7 +230,7 @@ func (ns *Namespace) closeMount(ctx context.Context, m *Mount) error {
 			m.id, m.typ, users, strings.Join(m.sb.pinned(), ", "), unix.EBUSY)
 		m.refs.Store(deadRefs)
 		if cerr := m.sb.close(ctx, ForceClose); cerr != nil {
-			ns.log.Error("vfs: close namespace", "mount", m.id, "error", cerr)
+			ns.log.Error("vfs: close namespace", "mount", m.id, "error", WithoutPath(cerr))
 		}
 	case err != nil:
 		err = fmt.Errorf("vfs: close mount %d (%s): %w", m.id, m.typ, err)

@@ -153,7 +153,7 @@ func Lookup(ctx context.Context, cred *Cred, dir Path, name string) (Path, error
 	}
 	c, err := dir.dentry.lookup(ctx, dir.mnt, name, nil)
 	if err != nil {
-		return Path{}, err
+		return Path{}, dir.blameName("lookup", name, err)
 	}
 	dir.mnt.refs.Add(1)
 	return Path{mnt: dir.mnt, dentry: c}, nil

@@ -60,13 +60,14 @@ func (f *File) readDir(ctx context.Context, emit func(Dirent) bool) error {
 	if pos <= posDotDot {
 		pos = 0
 	}
-	return f.dir.ReadDir(ctx, pos, func(e Dirent) bool {
+	err := f.dir.ReadDir(ctx, pos, func(e Dirent) bool {
 		if !emit(e) {
 			return false
 		}
 		f.pos = int64(e.Pos)
 		return true
 	})
+	return f.path.blame("readdir", err)
 }
 
 // emitDot emits "." or "..". more is false if that ends the call.

@@ -72,12 +72,12 @@ func (r *renaming) locked(ctx context.Context, cred *Cred) (used []*Dentry, err 
 	defer unlock()
 	source, err := r.from.dentry.lookupLocked(ctx, r.oldName)
 	if err != nil {
-		return nil, err
+		return nil, r.from.blameName("lookup", r.oldName, err)
 	}
 	used = append(used, source)
 	target, err := r.to.dentry.lookupLocked(ctx, r.newName)
 	if err != nil && (Errno(err) != unix.ENOENT || r.to.dentry.dir.removed.Load()) {
-		return used, err
+		return used, r.to.blameName("lookup", r.newName, err)
 	}
 	if target != nil {
 		used = append(used, target)
@@ -211,7 +211,7 @@ func (r *renaming) callDriver(ctx context.Context, source, target *Dentry) error
 	if target != nil && (!target.vacant() || r.flags&unix.RENAME_EXCHANGE != 0) {
 		req.Target = target.inode
 	}
-	return r.from.dentry.dir.Rename(ctx, req)
+	return r.from.blameName("rename", r.oldName, r.from.dentry.dir.Rename(ctx, req))
 }
 
 // moveLocked brings the cache up to date. It returns dentries to put.

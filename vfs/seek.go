@@ -41,7 +41,7 @@ func (f *File) Seek(ctx context.Context, off int64, whence int) (int64, error) {
 		}
 		next, err := f.handle.Seek(ctx, off, whence)
 		if err != nil {
-			return 0, err
+			return 0, f.path.blame("seek", err)
 		}
 		f.pos = next
 		return next, nil
@@ -104,9 +104,9 @@ func checkFallocate(mode uint32) error {
 func (f *File) Fsync(ctx context.Context, datasync bool) error {
 	switch {
 	case f.handle != nil:
-		return f.handle.Fsync(ctx, datasync)
+		return f.path.blame("sync", f.handle.Fsync(ctx, datasync))
 	case f.dir != nil:
-		return f.dir.Fsync(ctx, datasync)
+		return f.path.blame("sync", f.dir.Fsync(ctx, datasync))
 	}
 	return unix.EBADF
 }

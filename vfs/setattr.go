@@ -57,7 +57,7 @@ func Setattr(ctx context.Context, cred *Cred, p Path, req SetAttrRequest) error 
 		p.dentry.forgetSearch()
 	}
 	if err != nil {
-		return err
+		return p.blame("setattr", err)
 	}
 	return p.syncChange(ctx, false)
 }

@@ -39,7 +39,8 @@ func (w *walker) child(name string) (*Dentry, error) {
 	if err := w.hold(); err != nil {
 		return nil, err
 	}
-	return w.d.lookup(w.ctx, w.mnt, name, &w.seen)
+	c, err := w.d.lookup(w.ctx, w.mnt, name, &w.seen)
+	return c, Path{mnt: w.mnt, dentry: w.d}.blameName("lookup", name, err)
 }
 
 // hold takes the references from here on.

@@ -51,7 +51,7 @@ func (sb *superblock) time() unix.Timespec {
 // evicted reports the failure of an eviction, which no call can return.
 func (sb *superblock) evicted(err error) {
 	if err != nil {
-		sb.log.Error("vfs: evict inode", "error", err)
+		sb.log.Error("vfs: evict inode", "error", WithoutPath(err))
 	}
 }
 
@@ -67,7 +67,7 @@ func (sb *superblock) close(ctx context.Context, mode CloseMode) error {
 	if err := sb.fs.Close(ctx, mode); err != nil && mode == SafeClose {
 		return err
 	} else if err != nil {
-		sb.log.Error("vfs: close file system", "error", err)
+		sb.log.Error("vfs: close file system", "error", WithoutPath(err))
 	}
 	sb.root.refs.Store(deadRefs)
 	sb.evicted(UnpinInode(ctx, sb.root.inode))

@@ -40,7 +40,7 @@ func (p Path) tmpfileIn(ctx context.Context, cred *Cred, c *creation) (*Dentry, 
 	}
 	inode, err := d.dir.Tmpfile(ctx, attr)
 	if err != nil {
-		return nil, err
+		return nil, p.blame("create", err)
 	}
 	if c.opt.Times != nil {
 		if err := c.setTimes(ctx, inode); err != nil {

@@ -70,7 +70,7 @@ func (p Path) removeIn(ctx context.Context, cred *Cred, r *removal) (victim *Den
 	defer d.dir.mu.Unlock()
 	victim, err = d.lookupLocked(ctx, r.name)
 	if err != nil && !(r.whiteout && Errno(err) == unix.ENOENT && !d.dir.removed.Load()) {
-		return nil, nil, err
+		return nil, nil, p.blameName("lookup", r.name, err)
 	}
 	if victim != nil && r.slash && !r.isDir {
 		if victim.isDir() {
@@ -89,7 +89,7 @@ func (p Path) removeIn(ctx context.Context, cred *Cred, r *removal) (victim *Den
 		return victim, nil, unix.EBUSY
 	}
 	if err := r.remove(ctx, d.dir, victim); err != nil {
-		return victim, nil, err
+		return victim, nil, p.blameName("remove", r.name, err)
 	}
 	if victim != nil {
 		orphans = victim.buryLocked()

@@ -56,7 +56,7 @@ func (u Use) write(ctx context.Context, p []byte, off int64) (n int, end int64, 
 		end = off + int64(n)
 	}
 	if n == 0 {
-		return 0, 0, err
+		return 0, 0, f.path.blame("write", err)
 	}
 	if err := f.syncWrite(ctx, flags); err != nil {
 		return 0, 0, err
@@ -129,7 +129,7 @@ func (u Use) Fallocate(ctx context.Context, mode uint32, off, n int64) error {
 		return err
 	}
 	if err := f.handle.Fallocate(ctx, mode, off, n); err != nil {
-		return err
+		return f.path.blame("fallocate", err)
 	}
 	return f.syncWrite(ctx, f.Flags())
 }

@@ -139,7 +139,7 @@ func (w *walker) getattr(path string, mask uint32) (attr Attr, err error) {
 	if !w.held && (w.d.dead() || w.mnt.refs.Load() < 0) {
 		err = errRestart
 	}
-	return attr, err
+	return attr, Path{mnt: w.mnt, dentry: w.d}.blame("stat", err)
 }
 
 // GetattrCached is GetattrAt of a View that another thread may release meanwhile: what is not held is looked

@@ -94,7 +94,8 @@ func Getxattr(ctx context.Context, cred *Cred, p Path, name string) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	return x.Getxattr(ctx, name)
+	value, err := x.Getxattr(ctx, name)
+	return value, p.blame("getxattr", err)
 }
 
 // Setxattr sets an extended attribute; flags is 0, XATTR_CREATE or XATTR_REPLACE (setxattr(2)).
@@ -115,7 +116,7 @@ func Setxattr(ctx context.Context, cred *Cred, p Path, name string, value []byte
 		return err
 	}
 	if err := x.Setxattr(ctx, name, value, flags); err != nil {
-		return err
+		return p.blame("setxattr", err)
 	}
 	return p.syncChange(ctx, false)
 }
@@ -132,7 +133,7 @@ func Removexattr(ctx context.Context, cred *Cred, p Path, name string) error {
 		return err
 	}
 	if err := x.Removexattr(ctx, name); err != nil {
-		return err
+		return p.blame("removexattr", err)
 	}
 	return p.syncChange(ctx, false)
 }
@@ -146,7 +147,7 @@ func Listxattr(ctx context.Context, cred *Cred, p Path) ([]string, error) {
 	}
 	names, err := x.Listxattr(ctx)
 	if err != nil {
-		return nil, err
+		return nil, p.blame("listxattr", err)
 	}
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		space, _, _ := strings.Cut(name, ".")

@@ -182,7 +182,7 @@ func (d *dir) keepTimes(ctx context.Context) (restore func(), err error) {
 		// The copy-up itself is done, and right; the call it is for goes on.
 		if err != nil {
 			d.fs.log.WarnContext(ctx, "unionfs: times of a directory not restored after a copy-up",
-				slog.Uint64("ino", d.ino), slog.String("error", err.Error()))
+				slog.Uint64("ino", d.ino), slog.Any("error", vfs.WithoutPath(err)))
 		}
 	}, nil
 }

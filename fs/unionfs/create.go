@@ -58,7 +58,7 @@ func (d *dir) adopt(ctx context.Context, name string, p vfs.Path) (unionInode, e
 func (d *dir) undoCreate(ctx context.Context, name string) {
 	if err := d.removeUpper(context.WithoutCancel(ctx), name); err != nil {
 		d.fs.log.WarnContext(ctx, "unionfs: failed creation not undone",
-			slog.Uint64("dir", d.ino), slog.String("error", err.Error()))
+			slog.Uint64("dir", d.ino), slog.Any("error", vfs.WithoutPath(err)))
 	}
 }
 

@@ -202,7 +202,7 @@ func (fs *FS) Close(ctx context.Context, mode vfs.CloseMode) error {
 			return fs.reopen(ctx, err)
 		}
 		if err != nil {
-			fs.log.ErrorContext(ctx, "unionfs: close the upper layer", slog.String("error", err.Error()))
+			fs.log.ErrorContext(ctx, "unionfs: close the upper layer", slog.Any("error", vfs.WithoutPath(err)))
 		}
 	}
 	// Nothing has been written to the others: there is nothing to lose, and no way back.
@@ -213,7 +213,7 @@ func (fs *FS) Close(ctx context.Context, mode vfs.CloseMode) error {
 		fs.unpinLayer(l)
 		if err := l.close(ctx, vfs.ForceClose); err != nil {
 			fs.log.ErrorContext(ctx, "unionfs: close a lower layer",
-				slog.Int("layer", int(l.number)), slog.String("error", err.Error()))
+				slog.Int("layer", int(l.number)), slog.Any("error", vfs.WithoutPath(err)))
 		}
 	}
 	return nil
@@ -251,7 +251,7 @@ func (fs *FS) reopen(ctx context.Context, cause error) error {
 	p, err := vfs.Lookup(ctx, fs.cred, l.root, fs.links.name)
 	if err != nil {
 		// Without its index a union must not be changed.
-		fs.log.ErrorContext(ctx, "unionfs: index lost, now read-only", slog.String("error", err.Error()))
+		fs.log.ErrorContext(ctx, "unionfs: index lost, now read-only", slog.Any("error", vfs.WithoutPath(err)))
 		fs.writable.Store(false)
 		fs.links.dir = nil
 		return cause

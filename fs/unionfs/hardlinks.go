@@ -219,7 +219,7 @@ func (f *file) dropIndex(ctx context.Context) {
 	}()
 	if err != nil {
 		fs.log.WarnContext(ctx, "unionfs: copy of a removed hard link kept until the next mount",
-			slog.Uint64("ino", f.ino), slog.String("error", err.Error()))
+			slog.Uint64("ino", f.ino), slog.Any("error", vfs.WithoutPath(err)))
 	}
 }
 
