@@ -171,3 +171,30 @@ func TestFetch(t *testing.T) {
 		}
 	}
 }
+
+// TestFetchOfManyFiles reads more files in turns than are fetched at a time: nothing is mixed up, and what is fetched
+// in vain is forgotten.
+func TestFetchOfManyFiles(t *testing.T) {
+	twoProcessors(t)
+	mem := store.NewMemory()
+	makeVolume(t, mem)
+	v := open(t, mem, config())
+	const files, size = 7, 6 << 20
+	var of [files]*volume.File
+	for n := range of {
+		of[n] = v.File(uint64(10+n), writeFile(t, v, uint64(10+n), size, 1<<20))
+		of[n].SetSize(size)
+	}
+	commit(t, v)
+	got := make([]byte, 1<<20)
+	for off := int64(0); off < size; off += 1 << 20 {
+		for n, f := range of {
+			if off>>20 == 4 && n%2 == 0 {
+				continue // these readers stop before the end
+			}
+			require.NoError(t, f.ReadAt(t.Context(), got, off), "file %d at %d", n, off)
+			require.True(t, bytes.Equal(pattern(10+n, 1<<20), got), "file %d at %d", n, off)
+		}
+	}
+	v.Abandon()
+}
