@@ -93,6 +93,9 @@ func (m *importer) run(cmd *cobra.Command, image string, sources []string) error
 	ctx := cmd.Context()
 	i, err := instance.Open(ctx, instance.Config{Image: image, Upper: m.flags.upper, Held: true, Key: key, Platform: platform, MAC: m.flags.keys.mac, Unpinned: true})
 	key.Wipe()
+	if errors.Is(err, unix.EROFS) {
+		return fail(exitImage, image, err, "give --upper a layer for what is new")
+	}
 	if err != nil {
 		return imageFailure(image, err)
 	}
