@@ -214,7 +214,7 @@ func (t *tree) cleaned(nodes []*node, h *format.Head) {
 func (v *Volume) finishCheckpoint(h *format.Head, limbo int) error {
 	j := &v.journal
 	if j.grow {
-		most := max(firstJournal, min(int64(h.Used)*format.BlockSize/16, format.MaxJournal))
+		most := max(smallJournal, min(int64(h.Used)*format.BlockSize/16, format.MaxJournal))
 		h.Journal = max(h.Journal, min(journalGrowth*h.Journal, uint64(most/format.BlockSize*format.BlockSize)))
 	}
 	if err := v.segs.sync(); err != nil {
@@ -337,10 +337,12 @@ func openHead(ring *seal.Keyring, b []byte, uuid [16]byte) (h format.Head, ok bo
 }
 
 // The journal starts small, and grows to journalGrowth times its size when it was
-// full before the other reasons for a checkpoint came up, up to a sixteenth of what
-// the volume holds. Only the first part is written in advance.
+// full before the other reasons for a checkpoint came up: up to smallJournal, where threads
+// that sync a lot wait for a checkpoint seldom enough, or a sixteenth of what the volume holds.
+// Only the first part is written in advance.
 const (
 	firstJournal  = 4 << 20
+	smallJournal  = 16 << 20
 	journalGrowth = 4
 )
 

@@ -3,6 +3,7 @@ package volume
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,39 +12,43 @@ import (
 // commits become as large as there are callers.
 type turn struct {
 	mu   sync.Mutex
-	free *sync.Cond
 	busy bool
+	over chan struct{} // closed at the end of the turn
 
-	came  int           // callers since the last commit closed its transaction
-	group int           // callers that it served
+	came  atomic.Int64  // callers since the last commit closed its transaction
+	group int64         // callers that it served
 	took  time.Duration // how long it was at the host, by the clock
 }
 
 // maxGather bounds the wait for callers that are likely to come.
 const maxGather = time.Millisecond
 
-func newTurn() *turn {
-	t := &turn{}
-	t.free = sync.NewCond(&t.mu)
-	return t
-}
+func newTurn() *turn { return &turn{over: make(chan struct{})} }
 
 // take waits until it is the caller's turn. It returns false, without taking it,
 // as soon as served says that another one has done what the caller wants.
 func (t *turn) take(served func() bool) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.came++
-	for {
-		if served() {
-			return false
-		}
-		if !t.busy {
-			t.busy = true
+	t.came.Add(1)
+	for !served() {
+		over, mine := t.tryTake()
+		if mine {
 			return true
 		}
-		t.free.Wait()
+		<-over
 	}
+	return false
+}
+
+// tryTake takes the turn, or returns a channel that is closed at the end of the
+// one that is going on.
+func (t *turn) tryTake() (over chan struct{}, mine bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.busy {
+		return t.over, false
+	}
+	t.busy = true
+	return nil, true
 }
 
 // gather gives those whom the last commit served the time to come again: if
@@ -53,37 +58,30 @@ func (t *turn) take(served func() bool) bool {
 //
 // Preconditions: it is the caller's turn.
 func (t *turn) gather() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.came >= t.group {
+	if t.came.Load() >= t.group {
 		return
 	}
 	most := min(t.took/2, maxGather)
-	for start := time.Now(); t.came < t.group && time.Since(start) < most; {
-		t.mu.Unlock()
+	for start := time.Now(); t.came.Load() < t.group && time.Since(start) < most; {
 		runtime.Gosched()
-		t.mu.Lock()
 	}
 }
 
 // closed notes that whoever comes from now on is for the next commit.
-func (t *turn) closed() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.came, t.group = 0, t.came
-}
+//
+// Preconditions: it is the caller's turn.
+func (t *turn) closed() { t.group = t.came.Swap(0) }
 
 // done notes how long a commit was at the host.
-func (t *turn) done(took time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.took = took
-}
+//
+// Preconditions: it is the caller's turn.
+func (t *turn) done(took time.Duration) { t.took = took }
 
 // give ends the caller's turn.
 func (t *turn) give() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.busy = false
-	t.free.Broadcast()
+	close(t.over)
+	t.over = make(chan struct{})
 }
