@@ -2,7 +2,6 @@ package syscall_test
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"testing"
 	"unsafe"
@@ -35,20 +34,24 @@ func newKernel(t testing.TB) *kernel {
 }
 
 func startKernel(dir string) (*kernel, error) {
+	return newThread(func() error { return isolate(dir) })
+}
+
+// newThread returns a thread that has done prepare.
+func newThread(prepare func() error) (*kernel, error) {
 	k := &kernel{calls: make(chan func()), fds: map[int]bool{}}
-	started := make(chan error)
+	started := make(chan error, 2) // with what the thread returns at its end
 	k.done.Go(func() {
-		// Never unlocked, so the thread ends with this goroutine, and its mount
-		// namespace with it.
-		runtime.LockOSThread()
-		err := isolate(dir)
-		started <- err
-		if err != nil {
-			return
-		}
-		for call := range k.calls {
-			call()
-		}
+		started <- hostkernel.OnThread(func() error {
+			if err := prepare(); err != nil {
+				return err
+			}
+			started <- nil
+			for call := range k.calls {
+				call()
+			}
+			return nil
+		})
 	})
 	return k, <-started
 }

@@ -2,7 +2,6 @@ package syscall_test
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -16,20 +15,7 @@ import (
 // fork returns a thread with a copy of k's descriptors: another owner of record locks. It has
 // the root of the test process, so it opens files by descriptor.
 func (k *kernel) fork() (*kernel, error) {
-	child := &kernel{calls: make(chan func()), fds: map[int]bool{}}
-	started := make(chan error)
-	child.done.Go(func() {
-		runtime.LockOSThread() // as in startKernel; the copy of the table goes with the thread
-		err := unix.Unshare(unix.CLONE_FILES | unix.CLONE_FS)
-		started <- err
-		if err != nil {
-			return
-		}
-		for call := range child.calls {
-			call()
-		}
-	})
-	return child, <-started
+	return newThread(func() error { return unix.Unshare(unix.CLONE_FILES | unix.CLONE_FS) })
 }
 
 // exit ends a thread that fork made.

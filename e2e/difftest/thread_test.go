@@ -2,10 +2,11 @@ package difftest
 
 import (
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	hostkernel "cloister/internal/kernel"
 )
 
 const (
@@ -47,24 +48,14 @@ type job struct {
 func newThread(k *kernel, index int, prepare func() error) (*thread, error) {
 	t := &thread{kernel: k, index: index, work: make(chan job), done: make(chan struct{})}
 	ready := make(chan error)
-	go t.main(prepare, ready)
+	go hostkernel.OnThread(func() error {
+		t.main(prepare, ready)
+		return nil
+	})
 	return t, <-ready
 }
 
 func (t *thread) main(prepare func() error, ready chan<- error) {
-	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
-		// The first thread would not end with its goroutine, and the whole
-		// process seem to be in its mount namespace. Held here, it is not the
-		// one that the next goroutine gets.
-		defer runtime.UnlockOSThread()
-		again := make(chan error)
-		go t.main(prepare, again)
-		ready <- <-again
-		<-t.done
-		return
-	}
-	// Never unlocked: the thread ends with the goroutine.
 	defer close(t.done)
 	t.tid = unix.Gettid()
 	err := unix.Unshare(unix.CLONE_FS | unix.CLONE_FILES)

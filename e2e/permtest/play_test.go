@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"cloister/internal/kernel"
 )
 
 // content is what every regular file holds at first.
@@ -152,28 +153,17 @@ func coarseTime() (ts unix.Timespec) {
 
 // do calls f on a thread with the ids of a and the umask 022.
 func (a *actor) do(f func()) error {
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The first thread does not end with its goroutine. Held here, it is
-			// not the one that the next goroutine gets.
-			defer runtime.UnlockOSThread()
-			result <- a.do(f)
-			return
+	return kernel.OnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return err
 		}
-		// Never unlocked: the thread ends with the goroutine.
-		err := unix.Unshare(unix.CLONE_FS)
-		if err == nil {
-			unix.Umask(0o022)
-			err = a.become()
+		unix.Umask(0o022)
+		if err := a.become(); err != nil {
+			return err
 		}
-		if err == nil {
-			f()
-		}
-		result <- err
-	}()
-	return <-result
+		f()
+		return nil
+	})
 }
 
 // become changes the ids of this thread only, which the wrappers of package

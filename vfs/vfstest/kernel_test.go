@@ -37,15 +37,8 @@ func lacksOverlay(t *testing.T) vfstest.Feature {
 func TestKernelTmpfs(t *testing.T) {
 	t.Parallel()
 	testenv.NeedRoot(t)
-	vfstest.RunTasks(t, vfstest.System{
-		Start: func(t *testing.T, prepare func(vfstest.Task)) vfstest.Task {
-			first := start(t)
-			prepare(first)
-			return first
-		},
-		Type:      "tmpfs",
-		HugeFiles: true,
-		Lacks:     lacksTmpfs(t),
+	runKernel(t, "tmpfs", lacksTmpfs(t), func(t *testing.T, first task, prepare func(vfstest.Task)) {
+		prepare(first)
 	})
 }
 
@@ -53,16 +46,9 @@ func TestKernelOverlay(t *testing.T) {
 	t.Parallel()
 	testenv.NeedRoot(t)
 	testenv.NeedKernelOverlay(t)
-	vfstest.RunTasks(t, vfstest.System{
-		Start: func(t *testing.T, prepare func(vfstest.Task)) vfstest.Task {
-			first := start(t)
-			enterOverlay(t, first)
-			prepare(first)
-			return first
-		},
-		Type:      "overlay",
-		HugeFiles: true,
-		Lacks:     lacksOverlay(t),
+	runKernel(t, "overlay", lacksOverlay(t), func(t *testing.T, first task, prepare func(vfstest.Task)) {
+		enterOverlay(t, first)
+		prepare(first)
 	})
 }
 
@@ -71,25 +57,34 @@ func TestKernelOverlayLower(t *testing.T) {
 	t.Parallel()
 	testenv.NeedRoot(t)
 	testenv.NeedKernelOverlay(t)
+	lacks := lacksOverlay(t) | vfstest.LowerDirs // without redirect_dir
+	runKernel(t, "overlay", lacks, func(t *testing.T, first task, prepare func(vfstest.Task)) {
+		lower, err := first.Task.Fork()
+		require.NoError(t, err, "fork")
+		require.NoError(t, lower.Do(func() error {
+			if err := unix.Mkdir("/lower", 0o755); err != nil {
+				return err
+			}
+			return enter("/lower")
+		}), "enter the lower layer")
+		prepare(task{lower})
+		lower.Exit()
+		enterOverlay(t, first)
+	})
+}
+
+// runKernel runs the suite on the kernel. set makes the root of a new process, which is an empty tmpfs, what is
+// tested.
+func runKernel(t *testing.T, kind string, lacks vfstest.Feature, set func(*testing.T, task, func(vfstest.Task))) {
 	vfstest.RunTasks(t, vfstest.System{
 		Start: func(t *testing.T, prepare func(vfstest.Task)) vfstest.Task {
 			first := start(t)
-			lower, err := first.Task.Fork()
-			require.NoError(t, err, "fork")
-			require.NoError(t, lower.Do(func() error {
-				if err := unix.Mkdir("/lower", 0o755); err != nil {
-					return err
-				}
-				return enter("/lower")
-			}), "enter the lower layer")
-			prepare(task{lower})
-			lower.Exit()
-			enterOverlay(t, first)
+			set(t, first, prepare)
 			return first
 		},
-		Type:      "overlay",
+		Type:      kind,
 		HugeFiles: true,
-		Lacks:     lacksOverlay(t) | vfstest.LowerDirs, // without redirect_dir
+		Lacks:     lacks,
 	})
 }
 

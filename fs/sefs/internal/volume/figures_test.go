@@ -150,7 +150,9 @@ func sequential(b *testing.B, st store.Store, size int) (wrote, read time.Durati
 // 4 KiB than AES takes to seal it, and it is the kernel that is measured.
 func hugePages(b *testing.B) string {
 	dir := b.TempDir()
-	require.NoError(b, unix.Mount("tmpfs", dir, "tmpfs", 0, "huge=within_size"), "mounting a tmpfs needs root")
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "huge=within_size"); err != nil {
+		b.Skipf("mounting a tmpfs with huge pages, which takes root: %v", err)
+	}
 	b.Cleanup(func() { require.NoError(b, unix.Unmount(dir, 0)) })
 	return dir
 }
