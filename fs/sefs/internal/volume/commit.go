@@ -37,6 +37,9 @@ type journal struct {
 	aad   [format.RecordHeader + seal.TagSize]byte
 }
 
+// maxSpare is the largest buffer of a redo log that is kept without need, in bytes.
+const maxSpare = 1 << 20
+
 // commit makes durable all that ended before the call. A caller that finds
 // that a commit which began after it came has succeeded has nothing to do.
 func (v *Volume) commit(ctx context.Context, h how) error {
@@ -204,7 +207,7 @@ func (v *Volume) writeRecord(record []byte) error {
 	if err := v.confirm(seq, j.tag); err != nil {
 		return v.fail(err)
 	}
-	if cap(record) <= 1<<20 {
+	if cap(record) <= maxSpare {
 		j.spare = record[:0]
 	}
 	return nil

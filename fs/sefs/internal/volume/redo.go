@@ -2,6 +2,7 @@ package volume
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"cloister/fs/sefs/internal/format"
 )
@@ -24,13 +25,14 @@ func (r *redoLog) add() []byte {
 	case r.off || r.lost:
 		return nil
 	case len(r.buf) > maxLog:
-		r.lost, r.buf = true, nil
+		r.lost, r.buf = true, r.buf[:0]
 		return nil
+	case r.buf == nil:
+		r.buf = make([]byte, redoStart, 64<<10)
 	case len(r.buf) == 0:
-		if r.buf == nil {
-			r.buf = make([]byte, 0, 64<<10)
-		}
 		r.buf = r.buf[:redoStart]
+	case cap(r.buf)-len(r.buf) < format.NodeSize: // more than most operations take
+		r.buf = slices.Grow(r.buf, cap(r.buf)) // append would throw away more on its way
 	}
 	return r.buf
 }
@@ -79,9 +81,8 @@ func (r *redoLog) take(spare []byte) []byte {
 
 // reset drops the operations: a checkpoint holds what they did.
 func (r *redoLog) reset() {
-	r.lost = false
-	if cap(r.buf) > maxLog/2 { // less is soon needed again
-		r.buf = nil
+	if !r.lost && len(r.buf) < cap(r.buf)/8 && cap(r.buf) > maxSpare {
+		r.buf = nil // so much is not needed any more
 	}
-	r.buf = r.buf[:0]
+	r.lost, r.buf = false, r.buf[:0]
 }
