@@ -14,7 +14,8 @@
 //
 // A failing call returns an error whose errno is vfs.Errno(err). Mostly it is
 // the bare unix.Errno; a failure inside a file system carries text for people
-// around it.
+// around it, in an fs.PathError with the path in the namespace. What goes to a log,
+// which the host may read, is vfs.WithoutPath(err).
 //
 // # Pointers
 //
